@@ -1,0 +1,187 @@
+"""Puts a process together, runs it, and takes it down again in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from .broker.base import Broker
+from .broker.memory import MemoryBroker
+from .config import ConfigError, Settings, env_name
+from .frames import control_frame
+from .hub import CloseReason, Hub
+from .hub.heartbeat import beat
+from .relay import Relay
+from .telemetry import logging as gateway_logging
+from .telemetry.metrics import Metrics
+from .web import health, publish, stream
+from .web.auth import Publishers, Subscribers
+from .web.context import GATEWAY, Gateway
+from .web.problems import problems
+
+BACKLOG = 4096
+AIOHTTP_SHUTDOWN = 0.5
+"""aiohttp waits twice this for handlers; by then the streams have ended by themselves."""
+
+NOT_YET = ("workers", "internal_port", "jwt_public_key", "jwt_jwks_url", "user_header", "cors_origins")
+
+log = structlog.get_logger(__name__)
+
+
+def build(settings: Settings) -> web.Application:
+    """The application of one process. Raises `ConfigError` for what this version cannot do."""
+    _refuse_unsupported(settings)
+    hub = Hub(
+        max_buffer=settings.max_buffer_bytes,
+        join_window=settings.join_window_ms / 1000,
+        tail_bytes=settings.tail_bytes,
+    )
+    relay = Relay(
+        hub,
+        _broker(settings),
+        linger=settings.linger_seconds,
+        replay_page=settings.replay_page,
+        send_timeout=settings.send_timeout,
+    )
+    app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
+    app[GATEWAY] = Gateway(settings, hub, relay, Subscribers(settings), Publishers(settings), Metrics(hub, relay))
+    for module in (stream, publish, health):
+        app.add_routes(module.routes())
+    app.cleanup_ctx.append(_running)
+    return app
+
+
+def run(settings: Settings, warnings: Iterable[str] = ()) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
+    gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level)
+    for warning in warnings:
+        log.warning("config.ignored", detail=warning)
+    if not settings.dev:
+        settings.require_authentication()
+    app = build(settings)
+    asyncio.run(_serve(app, settings))
+
+
+async def _serve(app: web.Application, settings: Settings) -> None:
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=AIOHTTP_SHUTDOWN, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
+        await site.start()
+        port = runner.addresses[0][1]
+        log.info("gateway.listening", host=settings.host, port=port, broker=settings.broker_url.partition(":")[0])
+        if settings.dev:
+            print(_WELCOME.format(url=f"http://{settings.host}:{port}"), flush=True)
+        stopping = _signals()
+        await stopping.get()
+        log.info("gateway.draining", seconds=settings.drain_seconds, connections=len(app[GATEWAY].hub.connections))
+        await _until_second_signal(drain(app[GATEWAY]), stopping)
+    finally:
+        await runner.cleanup()
+    log.info("gateway.stopped")
+
+
+async def drain(gateway: Gateway) -> None:
+    """Fail readiness at once; close the streams evenly over the drain time, in random order."""
+    gateway.draining = True
+    connections = list(gateway.hub.connections)
+    random.shuffle(connections)
+    loop = asyncio.get_running_loop()
+    started, seconds = loop.time(), gateway.settings.drain_seconds
+    for number, connection in enumerate(connections):
+        await asyncio.sleep(started + seconds * number / len(connections) - loop.time())
+        retry = stream.jittered(gateway.settings.retry_ms)
+        connection.say(control_frame("gateway.reconnect", {"retry": retry}, retry=retry))
+        connection.close(CloseReason.DRAINING)
+
+
+async def _running(app: web.Application) -> AsyncIterator[None]:
+    """The background of a process: broker link and heartbeat."""
+    gateway = app[GATEWAY]
+    await gateway.relay.start()
+    tasks = [_owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.relay.close()
+
+
+def _owned(gateway: Gateway, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A background task whose death shows: in the log, and as a process that is not ready."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            gateway.failed.append(f"{name} has ended")
+            log.error("task.died", task=name, error=repr(task.exception()))
+
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(ended)
+    return task
+
+
+def _broker(settings: Settings) -> Broker:
+    if settings.broker_url.startswith("memory:"):
+        return MemoryBroker(
+            retention=settings.retention,
+            max_events=settings.retention_max_events,
+            ttl=settings.retention_ttl,
+            idempotency_ttl=settings.idempotency_ttl,
+        )
+    from .broker.redis import RedisBroker
+    from .broker.redis.connect import BrokerUrlError
+    from .broker.redis.publisher import Policy
+
+    policy = Policy(settings.retention, settings.retention_max_events, settings.retention_ttl, settings.idempotency_ttl)
+    try:
+        return RedisBroker(
+            settings.broker_url, prefix=settings.channel_prefix, policy=policy, timeout=settings.publish_timeout
+        )
+    except BrokerUrlError as error:
+        raise ConfigError([f"GATEWAY_BROKER_URL: {error.detail}"]) from None
+
+
+def _refuse_unsupported(settings: Settings) -> None:
+    """A setting that would do nothing is an error, not a surprise."""
+    default = Settings()
+    given = [name for name in NOT_YET if getattr(settings, name) != getattr(default, name)]
+    if given:
+        raise ConfigError([f"{env_name(name)}: not supported by this version yet" for name in given])
+
+
+def _signals() -> asyncio.Queue[None]:
+    """Yields once for each SIGTERM or SIGINT."""
+    queue: asyncio.Queue[None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, queue.put_nowait, None)
+    return queue
+
+
+async def _until_second_signal(work: Coroutine[Any, Any, None], signals: asyncio.Queue[None]) -> None:
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(signals.get())]
+    _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*pending)
+
+
+_WELCOME = """
+  event-gateway is up (development mode: memory broker, no tokens). Try it, each in a terminal of its own:
+
+    curl -N '{url}/v1/events?user=alice'
+    curl -H 'Content-Type: application/json' {url}/v1/users/alice/events \\
+         -d '{{"event_type": "greeting", "data": {{"text": "hello"}}}}'
+
+  Ctrl-C ends it.
+"""

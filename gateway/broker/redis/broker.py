@@ -1,0 +1,116 @@
+"""`redis://`: the port's adapter, put together from publisher, link and history reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+from redis.exceptions import RedisError
+
+from ...channels import Keys
+from ...errors import BrokerUnavailable
+from ...ids import EventId
+from ..base import Listener, Page, Publication, Receipt, Touched
+from ..history import MEMORY_OF_LAST, Horizon, Slice, page
+from . import connect
+from .envelope import stored
+from .link import Link
+from .publisher import Policy, RedisPublisher, script
+
+READS_AT_ONCE = 32
+
+
+class RedisBroker:
+    """See `gateway.broker.base.Broker` for the contract. `timeout` (s) bounds every single command."""
+
+    def __init__(self, url: str, *, prefix: str = "sse", policy: Policy | None = None, timeout: float = 1.5) -> None:
+        policy = policy or Policy()
+        self.retention = policy.retention
+        self._keys = Keys(prefix)
+        self._ttl_ms = int(policy.ttl * 1000)
+        self._timeout = timeout
+        self._client = connect.client(url, timeout=timeout)
+        self._publisher = RedisPublisher(self._client, self._keys, policy, timeout=timeout)
+        self._read = self._client.register_script(script("tip", "read"))
+        self._probe = self._client.register_script(script("tip", "probe"))
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
+        self.link = Link(connect.Address.of(url), self._keys, uuid4().hex[:12], self._publish_probe)
+
+    async def start(self, listener: Listener) -> None:
+        self.link.start(listener)
+
+    async def close(self) -> None:
+        await self.link.close()
+        await self._publisher.close()
+        await self._client.aclose()
+
+    async def publish(self, items: Sequence[Publication]) -> list[Receipt]:
+        return await self._publisher.publish(items)
+
+    async def subscribe(self, channel: str) -> None:
+        await self.link.subscribe(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        self.link.unsubscribe(channel)
+
+    def health(self) -> str | None:
+        return self.link.health()
+
+    async def tip(self) -> EventId:
+        return (await self._answer_of_read([], EventId(0, 0), 1))[0].tip
+
+    async def read(self, channels: Sequence[str], after: EventId, limit: int) -> Page:
+        horizon, answer = await self._answer_of_read(channels, after, limit + 1)
+        slices = [
+            _slice(channel, *parts, limit=limit)
+            for channel, *parts in zip(channels, answer[0::3], answer[1::3], answer[2::3], strict=True)
+        ]
+        return page(slices, after, horizon)
+
+    async def touched(self, after: EventId, limit: int) -> Touched:
+        async with self._reading:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    rows: list[Any] = await self._client.xrange(  # type: ignore[assignment]
+                        self._keys.journal, str(after), "+", count=limit + 2
+                    )
+            except (RedisError, OSError, TimeoutError) as error:
+                raise _unavailable(error) from error
+        touched = [(EventId.parse(id.decode()), fields[b"c"].decode()) for id, fields in rows]
+        intact = bool(touched) and touched[0][0] == after
+        newer = list(islice((row for row in touched if row[0] > after), limit))
+        return Touched(newer, intact, complete=len(rows) < limit + 2)
+
+    async def _answer_of_read(self, channels: Sequence[str], after: EventId, limit: int) -> tuple[Horizon, list[Any]]:
+        keys = [self._keys.journal, self._keys.epoch]
+        for channel in channels:
+            keys += (self._keys.history(channel), self._keys.last(channel))
+        async with self._reading:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._read(keys=keys, args=[str(after), limit, self._ttl_ms])
+            except (RedisError, OSError, TimeoutError) as error:
+                raise _unavailable(error) from error
+        tip, epoch, now = answer[:3]
+        memory_ms = self._ttl_ms * MEMORY_OF_LAST
+        return Horizon(_id(epoch), _id(tip), int(now), memory_ms), answer[3:]
+
+    async def _publish_probe(self, channel: str) -> None:
+        async with asyncio.timeout(self._timeout):
+            await self._probe(keys=[self._keys.journal, self._keys.epoch], args=[channel])
+
+
+def _slice(channel: str, rows: list[Any], last: bytes, oldest: bytes, *, limit: int) -> Slice:
+    entries = [stored(channel, id, fields) for id, fields in rows[:limit]]
+    return Slice(channel, entries, len(rows) > limit, _id(last) if last else None, _id(oldest) if oldest else None)
+
+
+def _id(raw: bytes) -> EventId:
+    return EventId.parse(raw.decode())
+
+
+def _unavailable(error: Exception) -> BrokerUnavailable:
+    return BrokerUnavailable(f"Redis did not give the history: {str(error) or type(error).__name__}")

@@ -1,0 +1,69 @@
+"""Announcements and history entries -> `Entry`.
+
+What the publish script wrote was validated before, and names its id and the one before it: its data stays the
+JSON text that it is. Anything else on the channel was published by hand; it goes through the same validation as
+an HTTP body, and has no id.
+"""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from ...errors import InvalidEvent
+from ...events import Entry, SSEEvent
+from ...ids import START, EventId
+
+
+class _Envelope(msgspec.Struct):
+    """The fields that delivery needs; others are for publishers."""
+
+    event_type: str
+    data: msgspec.Raw
+    id: str = ""
+    previous: str = ""
+    retry: int | None = None
+    ttl: float | None = None
+    key: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def announced(channel: str, payload: bytes) -> Entry:
+    """A pub/sub message. Raises `InvalidEvent` when it is not an event."""
+    try:
+        envelope = _decode(payload)
+        if not (envelope.id and envelope.previous):
+            return published_by_hand(channel, payload)
+        return _entry(channel, EventId.parse(envelope.id), EventId.parse(envelope.previous), envelope)
+    except InvalidEvent:
+        raise
+    except Exception as error:  # whatever a hostile payload provokes: the message is at fault, not the listener
+        raise InvalidEvent(f"not an event: {type(error).__name__}") from error
+
+
+def stored(channel: str, id: bytes, fields: list[bytes]) -> Entry:
+    """A history entry: its stream id, and the fields `e` (envelope) and `p` (previous id)."""
+    named = dict(zip(fields[::2], fields[1::2], strict=True))
+    return _entry(channel, EventId.parse(id.decode()), EventId.parse(named[b"p"].decode()), _decode(named[b"e"]))
+
+
+def published_by_hand(channel: str, payload: bytes) -> Entry:
+    """A raw `PUBLISH`: validated in full, delivered live, not retained."""
+    event = SSEEvent.from_envelope(json.loads(payload))
+    return Entry(channel, None, event.event_type, event.data_json, None, event.retry, event.ttl, event.key)
+
+
+def _entry(channel: str, id: EventId, previous: EventId, envelope: _Envelope) -> Entry:
+    return Entry(
+        channel,
+        id,
+        envelope.event_type,
+        bytes(envelope.data),
+        None if previous == START else previous,
+        envelope.retry,
+        envelope.ttl,
+        envelope.key,
+    )

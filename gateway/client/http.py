@@ -1,0 +1,138 @@
+"""To the gateway's HTTP API (docs: "HTTP, publishers").
+
+202 is the only success: anything else that answers 2xx or 3xx is a proxy or a login page, not a gateway.
+"""
+
+from __future__ import annotations
+
+import json
+
+import aiohttp
+from yarl import URL
+
+from ..channels import BROADCAST
+from ..errors import (
+    BrokerUnavailable,
+    Conflict,
+    GatewayError,
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    RateLimited,
+    TooLarge,
+    UnsupportedType,
+)
+from ..events import SSEEvent
+from .perloop import PerLoop
+
+MAX_ANSWER_BYTES = 16_384
+MAX_DETAIL = 300
+
+_ANSWERS: tuple[type[GatewayError], ...] = (
+    InvalidRequest,
+    NotAuthenticated,
+    NotAllowed,
+    Conflict,
+    TooLarge,
+    UnsupportedType,
+    RateLimited,
+)
+_BY_STATUS = {error.status: error for error in _ANSWERS}
+_REQUEST_TIMEOUT = 408
+
+
+class HttpTransport:
+    """Publishes through `base`, the gateway's address, which may have a path. `ValueError` for a bad one."""
+
+    def __init__(self, base: str, key: str | None = None) -> None:
+        self._base = _checked(base)
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._sessions = PerLoop(_session, aiohttp.ClientSession.close)
+
+    async def send(self, channel: str, event: SSEEvent, idempotency_key: str) -> None:
+        url = URL(self._base + _path(channel), encoded=True)
+        headers = self._headers | {"Idempotency-Key": idempotency_key}
+        session = await self._sessions.get()
+        try:
+            body = event.to_envelope()
+            response = await session.post(url, data=body, headers=headers, allow_redirects=False)
+            try:
+                answer = await _start_of(response)
+            finally:
+                response.release()  # not `async with`, which would first wait for a body that nobody reads
+        except (aiohttp.ClientError, OSError) as error:
+            raise BrokerUnavailable(_without_url(error), retry_after=None) from None
+        if response.status != 202:
+            raise _refusal(response, answer)
+
+    async def close(self) -> None:
+        await self._sessions.close()
+
+
+def _session() -> aiohttp.ClientSession:
+    # Time is the caller's to limit. Cookies would tie a publisher to one pod behind a balancer.
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _checked(base: str) -> str:
+    url = URL(base)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("expected the gateway's address, such as http://gateway:8080")
+    if url.user is not None or url.password is not None:
+        raise ValueError("must not hold credentials; the publisher key goes into GATEWAY_PUBLISHER_KEY")
+    if url.query_string or url.fragment:
+        raise ValueError("must have neither a query nor a fragment")
+    return str(url).rstrip("/")
+
+
+def _path(channel: str) -> str:
+    if channel == BROADCAST:
+        return "/v1/broadcast"
+    kind, _, name = channel.partition(":")
+    if name in (".", ".."):  # a proxy on the way takes these for steps through the path (RFC 3986, 5.2.4)
+        raise InvalidRequest(f"a {kind} called {name!r} cannot be named in a URL")
+    return f"/v1/{kind}s/{name}/events"
+
+
+async def _start_of(response: aiohttp.ClientResponse) -> bytes:
+    """The body, which leaves the connection ready for the next request; of a very long one the start."""
+    body = b""
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            break
+    return body
+
+
+def _refusal(response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
+    status, detail = response.status, _detail(response, body)
+    retry_after = _seconds(response.headers.get("Retry-After", ""))
+    if status >= 500 or status == _REQUEST_TIMEOUT:
+        return BrokerUnavailable(detail or f"HTTP {status}", retry_after=retry_after)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](detail or f"HTTP {status}", retry_after=retry_after)
+    return InvalidRequest(f"HTTP {status}, not 202: is GATEWAY_PUBLISHER_URL the gateway's address?")
+
+
+def _detail(response: aiohttp.ClientResponse, body: bytes) -> str:
+    """What a problem document says (RFC 9457). Other bodies are not the gateway's, and are not logged."""
+    if response.content_type != "application/problem+json":
+        return ""
+    try:
+        problem = json.loads(body)
+        return str(problem.get("detail") or problem.get("title") or "")[:MAX_DETAIL]
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+
+
+def _seconds(header: str) -> float | None:
+    return float(header) if header.isascii() and header.isdigit() else None
+
+
+def _without_url(error: Exception) -> str:
+    """The error in words. A response error's text quotes the URL, which holds the user id."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{type(error).__name__}: {error.message}"
+    return f"{type(error).__name__}: {error}".rstrip(": ")

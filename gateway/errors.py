@@ -1,0 +1,114 @@
+"""The exception tree. Each error knows its HTTP status; one place (`gateway.web.problems`) renders them.
+
+GatewayError
+├── InvalidEvent        400  a field of an event is missing, unknown or malformed
+├── InvalidRequest      400  a query, header or body that is not an event
+│   ├── TooLarge        413
+│   └── UnsupportedType 415
+├── NotAuthenticated    401
+├── NotAllowed          403
+├── Conflict            409
+├── RateLimited         429  carries `retry_after`
+└── BrokerUnavailable   503  carries `retry_after`
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of everything this package raises on purpose.
+
+    `detail` is for the caller to read, `field` the path of the offending field (`data.items[3].id`),
+    `retry_after` seconds after which the same request may succeed.
+    """
+
+    status = 500
+    slug = "internal"
+    title = "Internal error"
+
+    def __init__(self, detail: str = "", *, field: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(f"{field}: {detail}" if field else detail or self.title)
+        self.detail = detail
+        self.field = field
+        self.retry_after = retry_after
+
+
+class InvalidEvent(GatewayError, ValueError):
+    """A field of an event is missing, unknown or malformed. `field` names it."""
+
+    status = 400
+    slug = "invalid-event"
+    title = "The event is not valid"
+
+    @classmethod
+    def at(cls, index: int, error: InvalidEvent) -> InvalidEvent:
+        """`error`, as it is reported for item `index` (from 0) of a batch."""
+        path = f"[{index}].{error.field}" if error.field else f"[{index}]"
+        return cls(error.detail, field=path)
+
+
+class InvalidRequest(GatewayError):
+    """A query, header or body that cannot be read."""
+
+    status = 400
+    slug = "invalid-request"
+    title = "The request is not valid"
+
+
+class TooLarge(InvalidRequest):
+    """A body, an event or a batch over its limit; the detail names the limit."""
+
+    status = 413
+    slug = "too-large"
+    title = "The request is too large"
+
+
+class UnsupportedType(InvalidRequest):
+    """A content type that this endpoint does not read."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "The content type is not supported"
+
+
+class NotAuthenticated(GatewayError):
+    """No credential, or one that does not verify. The detail never says which part was close."""
+
+    status = 401
+    slug = "not-authenticated"
+    title = "Authentication is required"
+
+
+class NotAllowed(GatewayError):
+    """A credential that verifies but does not grant this."""
+
+    status = 403
+    slug = "not-allowed"
+    title = "Not allowed"
+
+
+class Conflict(GatewayError):
+    """The request contradicts one that was already answered."""
+
+    status = 409
+    slug = "conflict"
+    title = "Conflict"
+
+
+class RateLimited(GatewayError):
+    """Too much at once; `retry_after` says when to come back."""
+
+    status = 429
+    slug = "rate-limited"
+    title = "Too many requests"
+
+
+class BrokerUnavailable(GatewayError):
+    """The broker cannot take or give events now. Nothing is known to have been stored."""
+
+    status = 503
+    slug = "broker-unavailable"
+    title = "The broker is unavailable"
+
+    def __init__(self, detail: str = "", *, field: str | None = None, retry_after: float | None = 1.0) -> None:
+        super().__init__(detail, field=field, retry_after=retry_after)

@@ -1,0 +1,172 @@
+"""What a publisher sends, and what the broker holds of it.
+
+An `SSEEvent` is validated, and its data encoded, when it is made: one that exists can be published, and later
+changes to the object passed as `data` do not reach it. An `Entry` is the event after publishing: its place
+(channel, id) and its bytes. The envelope is the JSON form that HTTP bodies, pub/sub messages and history share.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
+
+from .channels import user_id as checked_user_id
+from .errors import InvalidEvent
+from .ids import EventId
+
+EVENT_TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+PUBLISHER_ID = re.compile(r"[\x21-\x7e]{1,256}", re.ASCII)
+RESERVED_PREFIX: Final = "gateway."
+MAX_RETRY_MS: Final = 3_600_000
+MAX_TTL: Final = 30 * 86_400.0
+
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+FIELDS: Final = ("event_type", "user_id", "data", "id", "occurred_at", "retry", "ttl", "key")
+_REQUIRED: Final = ("event_type", "data")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class SSEEvent:
+    """One event, ready to publish. Raises `InvalidEvent`, naming the field, when a value cannot be sent.
+
+    event_type   what subscribers listen for; `[A-Za-z0-9_.:-]{1,128}`, a `StrEnum` member will do
+    user_id      whose event it is: a `UUID` or `[A-Za-z0-9_.:@-]{1,128}`; only `publish` needs one
+    data         anything JSON can hold
+    id           the publisher's own id: publishing it again gives the first answer and no second event
+    occurred_at  when it happened
+    retry        milliseconds the client shall wait before it reconnects (WHATWG HTML, 9.2.6)
+    ttl          seconds after which it is no longer worth replaying
+    key          of retained events with the same key only the newest need be replayed
+    """
+
+    event_type: str
+    user_id: str | None = None
+    data: Any = None
+    id: str | None = None
+    occurred_at: datetime | None = None
+    retry: int | None = None
+    ttl: float | None = None
+    key: str | None = None
+    data_json: bytes = field(init=False, repr=False, compare=False, default=b"")
+
+    def __init__(
+        self,
+        event_type: str,
+        user_id: str | UUID | None = None,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        occurred_at: datetime | str | None = None,
+        retry: int | None = None,
+        ttl: float | None = None,
+        key: str | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "event_type", _event_type(event_type))
+        put(self, "user_id", None if user_id is None else checked_user_id(user_id))
+        put(self, "data", data)
+        put(self, "id", _printable("id", id))
+        put(self, "occurred_at", _moment(occurred_at))
+        put(self, "retry", None if retry is None else int(_number("retry", retry, MAX_RETRY_MS, whole=True)))
+        put(self, "ttl", None if ttl is None else _number("ttl", ttl, MAX_TTL))
+        put(self, "key", _printable("key", key))
+        put(self, "data_json", _data(data))
+
+    @classmethod
+    def from_envelope(cls, envelope: object) -> SSEEvent:
+        """The event in a decoded JSON body. Raises `InvalidEvent` for a missing, unknown or bad field."""
+        if not isinstance(envelope, Mapping):
+            raise InvalidEvent("an event is a JSON object")
+        for name in envelope:
+            if name not in FIELDS:
+                shown = _printable_or_hidden(name)
+                raise InvalidEvent(f"unknown field; known are {', '.join(FIELDS)}", field=shown)
+        for name in _REQUIRED:
+            if name not in envelope:
+                raise InvalidEvent("is missing", field=name)
+        return cls(**envelope)
+
+    def to_envelope(self) -> bytes:
+        """The event as compact JSON, without `id`: the broker puts the id that it assigns in its place."""
+        head: dict[str, Any] = {"event_type": self.event_type}
+        if self.user_id is not None:
+            head["user_id"] = self.user_id
+        if self.occurred_at is not None:
+            head["occurred_at"] = self.occurred_at.isoformat()
+        for name in ("retry", "ttl", "key"):
+            if (value := getattr(self, name)) is not None:
+                head[name] = value
+        return b'%b,"data":%b}' % (_to_json(head)[:-1].encode(), self.data_json)
+
+
+class Entry(NamedTuple):
+    """An event as the broker hands it on: in an announcement, and when history is read.
+
+    `id` is None for an event that is not retained. `previous` is the id of the event before it in its channel,
+    so that whoever has read that one knows that nothing lies between. `data` is the JSON text, never decoded.
+    """
+
+    channel: str
+    id: EventId | None
+    event_type: str
+    data: bytes
+    previous: EventId | None = None
+    retry: int | None = None
+    ttl: float | None = None
+    key: str | None = None
+
+
+def _event_type(value: object) -> str:
+    if not isinstance(value, str) or EVENT_TYPE.fullmatch(value) is None:
+        raise InvalidEvent("must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", field="event_type")
+    if value.startswith(RESERVED_PREFIX):
+        raise InvalidEvent(f"the prefix {RESERVED_PREFIX!r} is the gateway's own", field="event_type")
+    return str.__str__(value)  # a StrEnum member becomes the plain string it stands for
+
+
+def _printable(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or PUBLISHER_ID.fullmatch(value) is None:
+        raise InvalidEvent("must be 1 to 256 printable ASCII characters, no spaces", field=name)
+    return value
+
+
+def _printable_or_hidden(name: object) -> str:
+    return name if isinstance(name, str) and PUBLISHER_ID.fullmatch(name) else "(unprintable)"
+
+
+def _number(name: str, value: object, most: float, *, whole: bool = False) -> float:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= cast(float, value) <= most:
+        kind = "a whole number" if whole else "a number"
+        raise InvalidEvent(f"must be {kind} from 0 to {most:.0f}", field=name)
+    return cast(float, value)
+
+
+def _moment(value: object) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidEvent("must be an ISO 8601 date and time", field="occurred_at") from None
+    if value is None or isinstance(value, datetime):
+        return value
+    raise InvalidEvent("must be a date and time (ISO 8601 in JSON)", field="occurred_at")
+
+
+def _data(value: object) -> bytes:
+    try:
+        return _to_json(value).encode()
+    except UnicodeEncodeError:
+        raise InvalidEvent("holds a lone surrogate, which UTF-8 cannot carry", field="data") from None
+    except RecursionError:
+        raise InvalidEvent("is nested too deeply, or contains itself", field="data") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidEvent(f"is not JSON: {error}", field="data") from None

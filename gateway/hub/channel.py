@@ -1,0 +1,47 @@
+"""A channel as this process sees it: who is live on it, and its most recent frames.
+
+The tail is what makes going live seamless: it holds every frame with an id above `floor`, so a connection whose
+cursor is not below the floor needs no history. Connections that catch up share it; nobody keeps a queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import takewhile
+
+from ..ids import EventId
+from .connection import Connection
+from .frame import Frame
+
+
+class Channel:
+    """`floor` is None until it is known from which id on announcements are complete."""
+
+    __slots__ = ("floor", "live", "members", "name", "tail")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.members = 0
+        self.live: dict[Connection, None] = {}
+        self.tail: deque[Frame] = deque()
+        self.floor: EventId | None = None
+
+    def covers(self, cursor: EventId) -> bool:
+        """Whether everything after `cursor` is in the tail or still to be dispatched."""
+        return self.floor is not None and self.floor <= cursor
+
+    def after(self, cursor: EventId, serial: int) -> list[Frame]:
+        """The tail's frames after a cursor; those without an id, after a serial."""
+        newest_first = takewhile(
+            lambda frame: frame.id is None or frame.id > cursor or frame.serial > serial, reversed(self.tail)
+        )
+        new = [f for f in newest_first if (f.id > cursor if f.id is not None else f.serial > serial)]
+        new.reverse()
+        return new
+
+    def forget_oldest(self, frame: Frame) -> None:
+        """`frame` leaves the process's memory; if it is still this tail's oldest, the floor rises to it."""
+        if self.tail and self.tail[0] is frame:
+            self.tail.popleft()
+            if frame.id is not None and self.floor is not None:
+                self.floor = max(self.floor, frame.id)

@@ -1,0 +1,144 @@
+"""A connection is a cursor over an ordered history.
+
+`cursor` is the last event id given to the client. While the connection is *live* the hub writes to it whatever
+is dispatched on its channels; in every other state nobody queues anything for it, and the relay brings its cursor
+forward from history. So what waits for a client is bounded by its socket's buffer, whatever it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from ..channels import matches
+from ..frames import chunk
+from ..ids import EventId
+from .frame import Frame, join
+
+
+class State(enum.StrEnum):
+    """`catching_up` → `live` ⇄ `behind`, and in the end `closed`."""
+
+    CATCHING_UP = "catching_up"
+    LIVE = "live"
+    BEHIND = "behind"
+    CLOSED = "closed"
+
+
+class CloseReason(enum.StrEnum):
+    """Why a stream ended; the label of `gateway_connections_closed_total`."""
+
+    CLIENT_LEFT = "client_left"
+    EXPIRED = "token_expired"
+    AGE = "max_connection_age"
+    DRAINING = "draining"
+    STALLED = "stalled"
+    """It took nothing for `GATEWAY_SEND_TIMEOUT`."""
+    SLOW = "slow"
+    """It fell behind, and without retention there is no history to serve it from."""
+
+
+class Sink(Protocol):
+    """What a connection needs of its socket; an `asyncio.Transport` is one."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+
+class Connection:
+    """One client's stream. Writable once `attach`ed to its socket; the hub moves it between states.
+
+    channels  what it listens to
+    cursor    the last id given to the client; None means "begin at the tip"
+    unknown   what the client sent as a cursor and is none; it is told a gap
+    types     event types wanted (exact, or `prefix.*`); none given means all
+    """
+
+    __slots__ = (
+        "buffered",
+        "channels",
+        "chunked",
+        "close_reason",
+        "cursor",
+        "drained",
+        "plain",
+        "seen_serial",
+        "sent_at",
+        "state",
+        "types",
+        "unknown",
+        "wake",
+        "write",
+    )
+
+    write: Callable[[bytes], None]
+    buffered: Callable[[], int]
+    drained: Callable[[], Awaitable[None]]
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        cursor: EventId | None = None,
+        *,
+        types: Sequence[str] = (),
+        unknown: str | None = None,
+    ) -> None:
+        self.channels = tuple(dict.fromkeys(channels))
+        self.cursor = cursor
+        self.types = tuple(types)
+        self.unknown = unknown
+        self.state = State.CATCHING_UP
+        self.close_reason: CloseReason | None = None
+        self.wake = asyncio.Event()
+        self.chunked = self.plain = False
+        self.seen_serial = 0
+        self.sent_at = 0.0
+
+    def attach(self, sink: Sink, drained: Callable[[], Awaitable[None]], *, chunked: bool) -> None:
+        """The socket to write to; `drained` waits until its buffer is below the low-water mark.
+
+        `chunked` is False for HTTP/1.0, where the body ends with the connection.
+        """
+        self.write = sink.write
+        self.buffered = sink.get_write_buffer_size
+        self.drained = drained
+        self.chunked = chunked
+        self.plain = chunked and not self.types
+
+    def put(self, body: bytes) -> None:
+        """Write the gateway's own frames (retry, control, heartbeat)."""
+        self.write(chunk(body) if self.chunked else body)
+
+    def say(self, body: bytes) -> None:
+        """`put`, where it can be: to a socket that is there, and not in the way of a slow client's events."""
+        if hasattr(self, "write") and self.close_reason is None:
+            self.put(body)
+
+    def wants(self, event_type: str) -> bool:
+        return not self.types or any(matches(pattern, event_type) for pattern in self.types)
+
+    def give(self, frames: Sequence[Frame], limit: int) -> bool:
+        """Write those that are new to this client, in one write, and move the cursor.
+
+        False, and nothing done, when that would let more than `limit` bytes wait in the socket. A single write
+        to an empty socket is always taken, so that a large event cannot lock a connection.
+        """
+        cursor = self.cursor
+        new = [f for f in frames if f.id is None or cursor is None or f.id > cursor]
+        wanted = new if not self.types else [f for f in new if self.wants(f.event_type)]
+        if wanted:
+            data = join(wanted) if self.chunked else b"".join(frame.body for frame in wanted)
+            if (waiting := self.buffered()) and waiting + len(data) > limit:
+                return False
+            self.write(data)
+        self.cursor = next((f.id for f in reversed(new) if f.id is not None), cursor)
+        return True
+
+    def close(self, reason: CloseReason) -> None:
+        """End the stream; the first reason given is the one that is told."""
+        if self.close_reason is None:
+            self.close_reason = reason
+            self.wake.set()

@@ -1,0 +1,53 @@
+"""Event ids and cursors.
+
+An event id is a Redis stream id, `<milliseconds>-<sequence>`: assigned once, by the broker, increasing over
+all channels of a partition. A cursor is the last event id a connection was given, so the two share a type.
+What a client sends as `Last-Event-ID` is hostile until `parse_cursor` has read it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .errors import InvalidRequest
+
+_STREAM_ID = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,9})", re.ASCII)
+
+
+class EventId(NamedTuple):
+    """`ms` since the epoch and a sequence within it; compares in publish order."""
+
+    ms: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+    def before(self) -> EventId:
+        """The greatest id that is smaller than this one."""
+        return EventId(self.ms, self.seq - 1) if self.seq else EventId(max(self.ms - 1, 0), _MAX_SEQ)
+
+    @classmethod
+    def parse(cls, text: str) -> EventId:
+        """Read an id in canonical form. Raises `InvalidRequest` for anything else."""
+        match = _STREAM_ID.fullmatch(text)
+        if match is None:
+            raise InvalidRequest("not an event id; the form is <milliseconds>-<sequence>", field="id")
+        return cls(int(match[1]), int(match[2]))
+
+
+_MAX_SEQ = 2**32
+START = EventId(0, 0)
+"""Before every event: the cursor of a client that asks for all that is kept."""
+
+EARLIEST = "earliest"
+"""What a client sends as its cursor to be given all that is kept."""
+
+
+def parse_cursor(text: str) -> EventId | None:
+    """The cursor in a `Last-Event-ID`, or `None` when it is no cursor at all (the client is told a gap)."""
+    if text == EARLIEST:
+        return START
+    match = _STREAM_ID.fullmatch(text)
+    return EventId(int(match[1]), int(match[2])) if match else None

@@ -1,0 +1,214 @@
+"""`GET /v1/events`: one client's stream, from its request to the reason why it ended.
+
+The response is aiohttp-sse's, for its headers and its TCP_USER_TIMEOUT; its ping task ends at once, since one
+heartbeat serves all. Headers go out when the position in the history is known, so that whatever is published
+after a client saw `200` reaches it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import socket
+import time
+
+import structlog
+from aiohttp import HttpVersion11, web
+from aiohttp_sse import EventSourceResponse
+
+from .. import channels
+from ..errors import GatewayError, InvalidEvent, InvalidRequest, NotAllowed
+from ..frames import control_frame, cursor_frame, retry_frame
+from ..hub import CloseReason, Connection
+from ..ids import START, parse_cursor
+from ..telemetry.logging import user_hash
+from .auth import Subscriber, seconds_left
+from .context import GATEWAY, Gateway
+
+WAIT_FOR_POSITION = 2.0
+"""Seconds after which headers are sent all the same: the broker is away, and the client should stay."""
+
+SEND_BUFFER = 65_536
+"""Bytes the kernel may hold for a client (it doubles them); its own default lets a stalled one take megabytes."""
+
+EXPIRING_NOTICE = 30.0
+_TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
+
+log = structlog.get_logger(__name__)
+
+
+class AtCapacity(GatewayError):
+    """No room for another stream; the same request may succeed later, or on another process."""
+
+    status = 503
+    slug = "at-capacity"
+    title = "No room for another stream"
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/v1/events", events, allow_head=False)]
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    gateway = request.app[GATEWAY]
+    subscriber = gateway.subscribers.authenticate(request)
+    connection = _connection(request, subscriber, gateway.settings.max_topics)
+    if (reason := _no_room(gateway, subscriber)) is not None:
+        gateway.metrics.refused.labels(reason).inc()
+        return await _refuse(request, gateway, reason)
+    stream = Stream(gateway, subscriber, connection)
+    return await stream.run(request)
+
+
+class Stream:
+    """A connection together with the response that carries it and the clock that may end it."""
+
+    def __init__(self, gateway: Gateway, subscriber: Subscriber, connection: Connection) -> None:
+        self._gateway = gateway
+        self._subscriber = subscriber
+        self._connection = connection
+        self._timers: list[asyncio.TimerHandle] = []
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        relay, connection, started = self._gateway.relay, self._connection, time.monotonic()
+        self._gateway.users[self._subscriber.user_id] += 1
+        self._gateway.metrics.opened.inc()
+        reason = CloseReason.CLIENT_LEFT
+        try:
+            try:
+                async with asyncio.timeout(WAIT_FOR_POSITION):
+                    await relay.open(connection)
+                positioned = True
+            except TimeoutError:
+                positioned = False
+            response = await self._begin(request)
+            if not positioned:
+                await relay.open(connection)
+            self._set_timers()
+            reason = await relay.serve(connection)
+            response.force_close()
+            if reason == CloseReason.STALLED and request.transport is not None:
+                request.transport.abort()  # it would never take the rest
+            return response
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            relay.leave(connection)
+            self._left(reason, time.monotonic() - started)
+
+    async def _begin(self, request: web.Request) -> EventSourceResponse:
+        settings, connection = self._gateway.settings, self._connection
+        response = _response(settings.send_timeout)
+        writer = await response.prepare(request)
+        response.stop_streaming()  # ends the ping task: the gateway's heartbeat serves all connections
+        transport = request.transport
+        if writer is None or transport is None:
+            raise ConnectionResetError("the client left before the stream began")
+        _bound_buffers(transport, settings.max_buffer_bytes)
+        first = retry_frame(jittered(settings.retry_ms))
+        if connection.cursor not in (None, START):
+            first += cursor_frame(connection.cursor)
+        await response.write(first)
+        connection.attach(transport, writer.drain, chunked=request.version >= HttpVersion11)
+        return response
+
+    def _set_timers(self) -> None:
+        """The clock's reasons to end the stream: the token's end, and the age at which pods are rebalanced."""
+        loop, connection = asyncio.get_running_loop(), self._connection
+        if (left := seconds_left(self._subscriber)) is not None:
+            notice = control_frame("gateway.expiring", {"seconds": round(max(min(left, EXPIRING_NOTICE), 0))})
+            self._timers += (
+                loop.call_later(max(left - EXPIRING_NOTICE, 0), connection.say, notice),
+                loop.call_later(max(left - random.uniform(0, 3), 0), connection.close, CloseReason.EXPIRED),
+            )
+        if age := self._gateway.settings.max_connection_age:
+            self._timers.append(loop.call_later(jittered(age), connection.close, CloseReason.AGE))
+
+    def _left(self, reason: CloseReason, seconds: float) -> None:
+        users, user_id = self._gateway.users, self._subscriber.user_id
+        users[user_id] -= 1
+        if not users[user_id]:
+            del users[user_id]
+        self._gateway.metrics.closed.labels(reason).inc()
+        log.info(
+            "stream.closed",
+            reason=reason,
+            seconds=round(seconds, 3),
+            user=user_hash(user_id),
+            channels=len(self._connection.channels),
+            cursor=str(self._connection.cursor),
+        )
+
+
+def _connection(request: web.Request, subscriber: Subscriber, most_topics: int) -> Connection:
+    names = request.query.getall("topic", [])
+    if len(names) > most_topics:
+        raise InvalidRequest(f"at most {most_topics} (GATEWAY_MAX_TOPICS) for one stream", field="topic")
+    listen = [channels.user(subscriber.user_id), channels.BROADCAST]
+    for name in names:
+        try:
+            listen.append(channels.topic(name))
+        except InvalidEvent as error:
+            raise InvalidRequest(error.detail, field="topic") from None
+        if not subscriber.may_read(name):
+            raise NotAllowed(f"the token's topics do not include {name!r}", field="topic")
+    given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    if not given:
+        return Connection(listen, types=_types(request))
+    cursor = parse_cursor(given)
+    if cursor is None:
+        return Connection(listen, START, types=_types(request), unknown=given[:64])
+    return Connection(listen, cursor, types=_types(request))
+
+
+def _types(request: web.Request) -> list[str]:
+    patterns = [pattern for given in request.query.getall("types", []) for pattern in given.split(",") if pattern]
+    for pattern in patterns:
+        if _TYPES.fullmatch(pattern) is None:
+            raise InvalidRequest("event types, exact or 'prefix.*', separated by commas", field="types")
+    return patterns
+
+
+def _no_room(gateway: Gateway, subscriber: Subscriber) -> str | None:
+    """Why there is no room for this stream, or None."""
+    settings = gateway.settings
+    if gateway.draining:
+        return "draining"
+    if settings.max_connections and len(gateway.hub.connections) >= settings.max_connections:
+        return "max_connections"
+    if (most := settings.max_connections_per_user) and gateway.users[subscriber.user_id] >= most:
+        return "max_connections_per_user"
+    return None
+
+
+async def _refuse(request: web.Request, gateway: Gateway, reason: str) -> web.StreamResponse:
+    """An EventSource gives up for good on any status but 200, so it gets a stream that only says when to retry."""
+    log.warning("stream.refused", reason=reason)
+    retry_ms = jittered(gateway.settings.retry_ms)
+    if "text/event-stream" not in request.headers.get("Accept", ""):
+        raise AtCapacity(reason, retry_after=retry_ms / 1000)
+    response = _response(gateway.settings.send_timeout)
+    response.force_close()
+    await response.prepare(request)
+    response.stop_streaming()
+    await response.write(retry_frame(retry_ms))
+    return response
+
+
+def _response(send_timeout: float) -> EventSourceResponse:
+    response = EventSourceResponse(send_timeout=send_timeout)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _bound_buffers(transport: asyncio.Transport, most: int) -> None:
+    """A quarter of the allowance is the high-water mark: past it the hub looks before it writes more."""
+    transport.set_write_buffer_limits(high=most // 4, low=most // 16)
+    if (sock := transport.get_extra_info("socket")) is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def jittered(value: float) -> int:
+    """`value` ± 50 %, so that clients that left together do not return together."""
+    return round(value * random.uniform(0.5, 1.5))
