@@ -13,7 +13,10 @@ _UNSET = (
 
 
 def get_sse_publisher(
-    url: str | None = None, *, key: str | None = None, budget: float = BUDGET
+    url: str | None = None,
+    *,
+    key: str | None = None,
+    budget: float = BUDGET,
 ) -> FailOpenPublisher:
     """A publisher for `url` and `key`, or GATEWAY_PUBLISHER_URL and GATEWAY_PUBLISHER_KEY when not given.
 

@@ -158,17 +158,20 @@ class FailOpenPublisher:
 
     def _link_works(self, ticket: int) -> None:
         if self._breaker.succeeded(ticket):
-            self._report.change(INFO, "sse.publishing_resumed", skipped=self.stats.skipped)
+            self._report.change(INFO, "sse.publishing_resumed", skipped_so_far=self.stats.skipped)
 
     def _log_failure(self, channel: str, event: SSEEvent, error: Exception) -> None:
         may_pass = isinstance(error, BrokerUnavailable | TimeoutError | RateLimited)
+        kind = channels.kind(channel)
+        # The gateway's words may name the channel, which holds the user id.
+        detail = error.detail.replace(channel, kind) if isinstance(error, GatewayError) else None
         self._report.failure(
             WARNING if may_pass else ERROR,
             "sse.publish_failed",
             _reason(error),
-            detail=error.detail if isinstance(error, GatewayError) else None,
+            detail=detail,
             event_type=event.event_type,
-            channel=channels.kind(channel),
+            channel=kind,
         )
 
     def _usable(self, event: Any) -> bool:

@@ -77,9 +77,13 @@ def _session() -> aiohttp.ClientSession:
 
 
 def _checked(base: str) -> str:
-    url = URL(base)
+    expected = "expected the gateway's address, such as http://gateway:8080"
+    try:
+        url = URL(base)
+    except ValueError:  # its text may quote a password
+        raise ValueError(expected) from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("expected the gateway's address, such as http://gateway:8080")
+        raise ValueError(expected)
     if url.user is not None or url.password is not None:
         raise ValueError("must not hold credentials; the publisher key goes into GATEWAY_PUBLISHER_KEY")
     if url.query_string or url.fragment:

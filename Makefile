@@ -1,0 +1,50 @@
+# The project's commands. Each makes what it needs first: a fresh clone and Python 3.11 or newer are enough.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help run test check bench chaos clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make run     a gateway on http://127.0.0.1:8080 in development mode
+run: $(VENV)/run
+	@exec $(BIN)/gateway serve --dev
+
+## make test    the whole test suite, against a real Redis-compatible server from a wheel
+test: $(VENV)/test
+	$(BIN)/pytest
+
+## make check   ruff, mypy --strict and the fast tests
+check: $(VENV)/check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow" -x
+
+## make bench   fan-out against a floor in C; needs a C compiler
+bench: $(VENV)/test
+	$(BIN)/python bench/fanout.py
+
+## make chaos   the long fault runs, with a table of what was seen
+chaos: $(VENV)/test
+	$(BIN)/python -m pytest -m chaos --override-ini addopts= tests/chaos
+
+## make clean   everything that these commands made
+clean:
+	rm -rf $(VENV) bench/build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/test $(VENV)/check: $(VENV)/%: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	@touch $(VENV)/run $(VENV)/test $(VENV)/check
