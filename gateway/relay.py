@@ -1,40 +1,25 @@
-"""Joins hub and broker: channel interest, catch-up, healing.
+"""Joins hub and broker: channel interest and catch-up.
 
 Catch-up is the one way forward for a connection that is not at the tip, whatever took it from there: take from
 the tails what they cover, else read a page of history, write it as the socket drains, and again, until the hub
-says it is live. Healing is the same idea for the whole process: after the link was lost, announcements are held
-while the journal tells which channels were touched; what was missed goes through the same dispatch, in id order,
-then what was held.
+says it is live. What the whole process may have missed is the other half: `healing.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
-import structlog
-
-from .broker.base import Broker, Page
-from .errors import BrokerUnavailable
-from .events import Entry
-from .frames import control_frame, cursor_frame
+from .broker.base import Broker
+from .frames import cursor_frame
+from .healing import Healing, until_available
 from .hub import Advance, CloseReason, Connection, Frame, Hub, State
 from .ids import START, EventId
 
-HELD_AT_MOST = 20_000
-HEAL_PAGE = 500
-RETRY_READ_EVERY = 0.25
 POLL_SOCKET_EVERY = 0.05
-
-T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """The broker's listener, and the connections' guide.
+    """Guides connections to the tip.
 
     linger        seconds a channel stays subscribed after its last connection left (reconnects are common)
     replay_page   entries read from history at a time
@@ -46,31 +31,26 @@ class Relay:
     ) -> None:
         self.hub = hub
         self.broker = broker
-        self.heals = 0
-        self.gaps_told = 0
+        self.healing = Healing(hub, broker)
         self._linger = linger
         self._replay_page = replay_page
         self._send_timeout = send_timeout
-        self._held: deque[Entry | EventId] | None = None
-        self._held_overflowed = False
-        self._linked_before = False
-        self._healing: asyncio.Task[None] | None = None
         self._lingering: dict[str, asyncio.TimerHandle] = {}
 
     async def start(self) -> None:
-        await self.broker.start(self)
+        await self.broker.start(self.healing)
 
     async def close(self) -> None:
         for handle in self._lingering.values():
             handle.cancel()
-        self._stop_healing()
+        self.healing.close()
         await self.broker.close()
 
     def health(self) -> str | None:
         """Why this process may be missing events now, or None."""
         if (reason := self.broker.health()) is not None:
             return reason
-        return "healing after a lost connection to the broker" if self._held is not None else None
+        return "healing after a lost connection to the broker" if self.healing.under_way else None
 
     # A connection's way
 
@@ -90,7 +70,7 @@ class Relay:
             connection.cursor = START
             self._announced_since(connection, START)
         elif connection.cursor is None:
-            connection.cursor = await self._until_available(self.broker.tip)
+            connection.cursor = await until_available(self.broker.tip)
             self._announced_since(connection, connection.cursor)
 
     def leave(self, connection: Connection) -> None:
@@ -102,7 +82,7 @@ class Relay:
         """Bring the connection to the tip, and again whenever it fell behind. Returns why it was closed."""
         told_gap = False
         if connection.unknown is not None and self.broker.retention:
-            self._tell_gap(connection, connection.unknown, None)
+            self.hub.tell_gap(connection, connection.unknown, None)
             told_gap = True
         while connection.close_reason is None:
             outcome = self.hub.advance(connection)
@@ -122,12 +102,12 @@ class Relay:
 
     async def _replay_a_page(self, connection: Connection, told_gap: bool) -> bool:
         assert connection.cursor is not None
-        page = await self._until_available(
+        page = await until_available(
             lambda: self.broker.read(connection.channels, connection.cursor or START, self._replay_page)
         )
         self._announced_since(connection, page.tip)
         if page.lost and not told_gap:
-            self._tell_gap(connection, str(connection.cursor), page.oldest)
+            self.hub.tell_gap(connection, str(connection.cursor), page.oldest)
         frames = [Frame(entry) for entry in page.entries]
         connection.cursor = min(connection.cursor, page.upto)  # one outside the horizon begins anew
         while not self.hub.give(connection, frames) and connection.close_reason is None:
@@ -135,11 +115,6 @@ class Relay:
         if connection.close_reason is None:
             connection.cursor = page.upto
         return told_gap or bool(page.lost)
-
-    def _tell_gap(self, connection: Connection, requested: str, oldest: EventId | None) -> None:
-        self.gaps_told += 1
-        told = {"requested": requested, "oldest": str(oldest) if oldest else None}
-        connection.put(control_frame("gateway.gap", told))
 
     async def _drained(self, connection: Connection) -> None:
         """Wait for room in the socket; give up on a client that takes nothing for the send timeout."""
@@ -153,13 +128,6 @@ class Relay:
             if connection.buffered() >= waiting:
                 connection.close(CloseReason.STALLED)
 
-    async def _until_available(self, read: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await read()
-            except BrokerUnavailable:
-                await asyncio.sleep(RETRY_READ_EVERY)
-
     def _announced_since(self, connection: Connection, tip: EventId) -> None:
         """`tip` was read after the channels were confirmed: whatever is newer is announced, or healed."""
         for name in connection.channels:
@@ -171,115 +139,3 @@ class Relay:
         self._lingering.pop(name, None)
         if self.hub.drop(name):
             self.broker.unsubscribe(name)
-
-    # The broker's listener
-
-    def announce(self, entry: Entry) -> None:
-        if self._held is not None:
-            self._hold(entry)
-        elif entry.id is not None and entry.id <= self.hub.tip:
-            self._heal_from_tip("the broker's ids went back")
-        else:
-            self.hub.dispatch(entry)
-
-    def watermark(self, tip: EventId) -> None:
-        if self._held is not None:
-            self._hold(tip)
-        elif tip < self.hub.tip:
-            self._heal_from_tip("the broker's ids went back")
-        else:
-            self.hub.tip = tip
-
-    def link_lost(self, reason: str) -> None:
-        if self.broker.retention:
-            self._stop_healing()
-            self._held, self._held_overflowed = deque(), False
-
-    def link_restored(self) -> None:
-        if self.broker.retention and self._linked_before:
-            self._heal_from_tip("the link was lost")
-        self._linked_before = True
-
-    def _hold(self, item: Entry | EventId) -> None:
-        assert self._held is not None
-        if len(self._held) < HELD_AT_MOST:
-            self._held.append(item)
-        else:
-            self._held_overflowed = True  # what is not held will be read
-
-    # Healing
-
-    def _heal_from_tip(self, reason: str) -> None:
-        self._stop_healing()
-        if self._held is None:
-            self._held, self._held_overflowed = deque(), False
-        self._healing = asyncio.create_task(self._heal(reason), name="heal")
-
-    def _stop_healing(self) -> None:
-        if self._healing is not None:
-            self._healing.cancel()
-            self._healing = None
-
-    async def _heal(self, reason: str) -> None:
-        """Dispatch what was published since the tip, then what was held meanwhile."""
-        self.heals += 1
-        since, missed = self.hub.tip, 0
-        while True:
-            missed += await self._dispatch_missed()
-            if not self._held_overflowed:
-                break
-            self._held, self._held_overflowed = deque(), False
-        held, self._held = self._held or (), None
-        for item in held:
-            if isinstance(item, Entry):
-                if item.id is None or item.id > self.hub.tip:
-                    self.hub.dispatch(item)
-            else:
-                self.hub.tip = max(self.hub.tip, item)
-        log.info("relay.healed", reason=reason, since=str(since), missed=missed, held=len(held))
-
-    async def _dispatch_missed(self) -> int:
-        """Page by page through the journal, reading only channels that were touched and are in use."""
-        missed = 0
-        while True:
-            touched = await self._until_available(lambda: self.broker.touched(self.hub.tip, HEAL_PAGE))
-            if not touched.intact:
-                await self._begin_anew()
-                return missed
-            if touched.channels:
-                missed += await self._dispatch_touched(touched.channels)
-            if touched.complete:
-                return missed
-
-    async def _dispatch_touched(self, touched: list[tuple[EventId, str]]) -> int:
-        upto = touched[-1][0]
-        times = Counter(name for _, name in touched if name in self.hub.channels)
-        entries: list[Entry] = []
-        if times:
-            names, most = list(times), max(times.values())
-            # One more than there can be up to `upto`, so that a page cut short still reaches past it.
-            page = await self._until_available(lambda: self.broker.read(names, self.hub.tip, most + 1))
-            entries = [entry for entry in page.entries if entry.id is not None and entry.id <= upto]
-            self._tell_gap_on(page)
-        for entry in entries:
-            self.hub.dispatch(entry)
-        self.hub.tip = upto
-        return len(entries)
-
-    def _tell_gap_on(self, page: Page) -> None:
-        on_lost = {c for name in page.lost for c in self.hub.channels[name].live} if page.lost else set()
-        for connection in on_lost:
-            self._tell_gap(connection, str(connection.cursor), page.oldest)
-
-    async def _begin_anew(self) -> None:
-        """The journal does not hold the tip any more: trimmed past it, deleted, or rewritten by a failover.
-
-        Every connection is brought forward from its own cursor, and learns by its own history whether it lost
-        something. One whose cursor the broker never gave lost what the broker forgot: it goes on from the tip.
-        """
-        tip = await self._until_available(self.broker.tip)
-        self.hub.begin_anew(tip)
-        for connection in self.hub.connections:
-            if connection.cursor is not None and connection.cursor > tip:
-                self._tell_gap(connection, str(connection.cursor), None)
-                connection.cursor = tip

@@ -136,7 +136,6 @@ def _seconds(header: str) -> float | None:
 
 
 def _without_url(error: Exception) -> str:
-    """The error in words. A response error's text quotes the URL, which holds the user id."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"{type(error).__name__}: {error.message}"
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    """The error in one line. A response error's own text quotes the URL, which holds the user id."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return " ".join(f"{type(error).__name__}: {text}".split())[:MAX_DETAIL]

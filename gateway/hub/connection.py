@@ -38,6 +38,8 @@ class CloseReason(enum.StrEnum):
     """It took nothing for `GATEWAY_SEND_TIMEOUT`."""
     SLOW = "slow"
     """It fell behind, and without retention there is no history to serve it from."""
+    FAILED = "failed"
+    """The gateway's fault; the log has the traceback."""
 
 
 class Sink(Protocol):
@@ -107,6 +109,7 @@ class Connection:
         self.drained = drained
         self.chunked = chunked
         self.plain = chunked and not self.types
+        self.sent_at = asyncio.get_running_loop().time()
 
     def put(self, body: bytes) -> None:
         """Write the gateway's own frames (retry, control, heartbeat)."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..events import Entry
+from ..frames import control_frame
 from ..ids import START, EventId
 from .channel import Channel
 from .connection import Connection, State
@@ -37,6 +38,7 @@ class HubStats:
     delivered: int = 0
     delivered_bytes: int = 0
     fell_behind: int = 0
+    gaps_told: int = 0
 
 
 class Hub:
@@ -228,6 +230,12 @@ class Hub:
         connection.sent_at = asyncio.get_running_loop().time()
         self.stats.delivered += len(piece)
         return True
+
+    def tell_gap(self, connection: Connection, requested: str, oldest: EventId | None) -> None:
+        """Something after `requested` may be lost to this client; what is kept, from `oldest` on, follows."""
+        self.stats.gaps_told += 1
+        told = {"requested": requested, "oldest": None if oldest is None else str(oldest)}
+        connection.put(control_frame("gateway.gap", told))
 
     def begin_anew(self, tip: EventId) -> None:
         """Trust no tail: every live connection is to be brought forward from its cursor, by history."""

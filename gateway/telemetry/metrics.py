@@ -66,8 +66,8 @@ class _Snapshot(Collector):
         yield CounterMetricFamily("gateway_events_delivered", "Events written to streams", stats.delivered)
         yield CounterMetricFamily("gateway_delivered_bytes", "Bytes written by fan-out", stats.delivered_bytes)
         yield CounterMetricFamily("gateway_fell_behind", "Times a client read too slowly", stats.fell_behind)
-        yield CounterMetricFamily("gateway_gaps_told", "Gaps told to clients", self._relay.gaps_told)
-        yield CounterMetricFamily("gateway_heals", "Healings after a lost link", self._relay.heals)
+        yield CounterMetricFamily("gateway_gaps_told", "Gaps told to clients", stats.gaps_told)
+        yield CounterMetricFamily("gateway_heals", "Healings after a lost link", self._relay.healing.heals)
         up = self._relay.broker.health() is None
         yield GaugeMetricFamily("gateway_broker_link_up", "1 while announcements are heard", int(up))
         build = GaugeMetricFamily("gateway_build_info", "Always 1", labels=["version"])

@@ -76,26 +76,30 @@ class Stream:
         self._gateway.metrics.opened.inc()
         reason = CloseReason.CLIENT_LEFT
         try:
-            try:
-                async with asyncio.timeout(WAIT_FOR_POSITION):
-                    await relay.open(connection)
-                positioned = True
-            except TimeoutError:
-                positioned = False
+            positioned = await self._positioned_soon()
             response = await self._begin(request)
             if not positioned:
                 await relay.open(connection)
+                self._hand_over_cursor()
             self._set_timers()
-            reason = await relay.serve(connection)
+            reason = await self._serve()
             response.force_close()
-            if reason == CloseReason.STALLED and request.transport is not None:
-                request.transport.abort()  # it would never take the rest
+            if reason in (CloseReason.STALLED, CloseReason.FAILED) and request.transport is not None:
+                request.transport.abort()  # it would never take the rest, or must not take it for the end
             return response
         finally:
             for timer in self._timers:
                 timer.cancel()
             relay.leave(connection)
             self._left(reason, time.monotonic() - started)
+
+    async def _positioned_soon(self) -> bool:
+        try:
+            async with asyncio.timeout(WAIT_FOR_POSITION):
+                await self._gateway.relay.open(self._connection)
+        except TimeoutError:
+            return False
+        return True
 
     async def _begin(self, request: web.Request) -> EventSourceResponse:
         settings, connection = self._gateway.settings, self._connection
@@ -106,12 +110,22 @@ class Stream:
         if writer is None or transport is None:
             raise ConnectionResetError("the client left before the stream began")
         _bound_buffers(transport, settings.max_buffer_bytes)
-        first = retry_frame(jittered(settings.retry_ms))
-        if connection.cursor not in (None, START):
-            first += cursor_frame(connection.cursor)
-        await response.write(first)
+        await response.write(retry_frame(jittered(settings.retry_ms)))
         connection.attach(transport, writer.drain, chunked=request.version >= HttpVersion11)
+        self._hand_over_cursor()
         return response
+
+    def _hand_over_cursor(self) -> None:
+        cursor = self._connection.cursor
+        if cursor is not None and cursor != START:
+            self._connection.put(cursor_frame(cursor))
+
+    async def _serve(self) -> CloseReason:
+        try:
+            return await self._gateway.relay.serve(self._connection)
+        except Exception:  # a response has begun: there is no status left to answer with
+            log.exception("stream.failed")
+            return CloseReason.FAILED
 
     def _set_timers(self) -> None:
         """The clock's reasons to end the stream: the token's end, and the age at which pods are rebalanced."""
@@ -158,7 +172,8 @@ def _connection(request: web.Request, subscriber: Subscriber, most_topics: int) 
         return Connection(listen, types=_types(request))
     cursor = parse_cursor(given)
     if cursor is None:
-        return Connection(listen, START, types=_types(request), unknown=given[:64])
+        shown = given[:64].encode("ascii", "replace").decode()
+        return Connection(listen, START, types=_types(request), unknown=shown)
     return Connection(listen, cursor, types=_types(request))
 
 

@@ -8,10 +8,12 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from redis.exceptions import RedisError
 
-from ...channels import Keys
+from ...channels import Keys, kind
 from ...errors import BrokerUnavailable
+from ...events import Entry
 from ...ids import EventId
 from ..base import Listener, Page, Publication, Receipt, Touched
 from ..history import MEMORY_OF_LAST, Horizon, Slice, page
@@ -21,6 +23,8 @@ from .link import Link
 from .publisher import Policy, RedisPublisher, script
 
 READS_AT_ONCE = 32
+
+log = structlog.get_logger(__name__)
 
 
 class RedisBroker:
@@ -104,8 +108,17 @@ class RedisBroker:
 
 
 def _slice(channel: str, rows: list[Any], last: bytes, oldest: bytes, *, limit: int) -> Slice:
-    entries = [stored(channel, id, fields) for id, fields in rows[:limit]]
-    return Slice(channel, entries, len(rows) > limit, _id(last) if last else None, _id(oldest) if oldest else None)
+    entries = [entry for id, fields in rows[:limit] if (entry := _entry(channel, id, fields)) is not None]
+    truncated = len(rows) > limit and bool(entries)
+    return Slice(channel, entries, truncated, _id(last) if last else None, _id(oldest) if oldest else None)
+
+
+def _entry(channel: str, id: bytes, fields: list[bytes]) -> Entry | None:
+    try:
+        return stored(channel, id, fields)
+    except Exception as error:  # somebody else wrote into the history: their entry is at fault, not the reader
+        log.warning("broker.foreign_entry_skipped", channel=kind(channel), id=repr(id), error=repr(error)[:200])
+        return None
 
 
 def _id(raw: bytes) -> EventId:

@@ -1,0 +1,181 @@
+"""Hearing the broker, and making good what was not heard.
+
+Rule: a live connection is only ever given entries in id order. So from the moment the link is lost, announcements
+are held; the journal tells which channels were touched since the watermark; what was missed goes through the same
+dispatch, then what was held. When the journal cannot tell, nothing in memory is trusted, and every connection
+catches up from its own cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from .broker.base import Broker, Page
+from .errors import BrokerUnavailable
+from .events import Entry
+from .hub import Hub
+from .ids import EventId
+
+HELD_AT_MOST = 20_000
+HEAL_PAGE = 500
+STALE_WATERMARKS = 3
+"""One or two may have been under way when a healing overtook them; more, and the journal really is behind."""
+RETRY_READ_EVERY = 0.25
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+async def until_available(read: Callable[[], Awaitable[T]]) -> T:
+    """Read from the broker, however long it is away."""
+    while True:
+        try:
+            return await read()
+        except BrokerUnavailable:
+            await asyncio.sleep(RETRY_READ_EVERY)
+
+
+class Healing:
+    """The broker's listener. `heals` counts how often something had to be made good."""
+
+    def __init__(self, hub: Hub, broker: Broker) -> None:
+        self.heals = 0
+        self._hub = hub
+        self._broker = broker
+        self._held: deque[Entry | EventId] | None = None
+        self._held_overflowed = False
+        self._linked_before = False
+        self._stale_watermarks = 0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether announcements are being held now."""
+        return self._held is not None
+
+    def close(self) -> None:
+        self._stop()
+
+    # What the broker tells
+
+    def announce(self, entry: Entry) -> None:
+        if self._held is not None:
+            self._hold(entry)
+        elif entry.id is None or entry.id > self._hub.tip:
+            self._hub.dispatch(entry)
+        # else it was under way while a healing read it: history was ahead of its announcement
+
+    def watermark(self, tip: EventId) -> None:
+        if self._held is not None:
+            self._hold(tip)
+        elif tip >= self._hub.tip:
+            self._hub.tip, self._stale_watermarks = tip, 0
+        else:
+            self._stale_watermarks += 1
+            if self._stale_watermarks >= STALE_WATERMARKS:
+                self._start("the broker's ids went back")
+
+    def link_lost(self, reason: str) -> None:
+        if self._broker.retention:
+            self._stop()
+            self._held, self._held_overflowed = deque(), False
+
+    def link_restored(self) -> None:
+        if self._broker.retention and self._linked_before:
+            self._start("the link was lost")
+        self._linked_before = True
+
+    def _hold(self, item: Entry | EventId) -> None:
+        assert self._held is not None
+        if len(self._held) < HELD_AT_MOST:
+            self._held.append(item)
+        else:
+            self._held_overflowed = True  # what is not held will be read
+
+    # Making good
+
+    def _start(self, reason: str) -> None:
+        self._stop()
+        if self._held is None:
+            self._held, self._held_overflowed = deque(), False
+        self._task = asyncio.create_task(self._heal(reason), name="heal")
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _heal(self, reason: str) -> None:
+        """Dispatch what was published since the tip, then what was held meanwhile."""
+        self.heals += 1
+        self._stale_watermarks = 0
+        since, missed = self._hub.tip, 0
+        while True:
+            try:
+                missed += await self._dispatch_missed()
+            except Exception:  # without an end to it this process would be deaf: say so, and try again
+                log.exception("healing.failed")
+                await asyncio.sleep(RETRY_READ_EVERY)
+                continue
+            if not self._held_overflowed:
+                break
+            self._held, self._held_overflowed = deque(), False
+        held, self._held = self._held or (), None
+        for item in held:
+            if isinstance(item, Entry):
+                self.announce(item)
+            else:
+                self._hub.tip = max(self._hub.tip, item)
+        log.info("healing.done", reason=reason, since=str(since), missed=missed, held=len(held))
+
+    async def _dispatch_missed(self) -> int:
+        """Page by page through the journal, reading only channels that were touched and are in use."""
+        missed = 0
+        while True:
+            touched = await until_available(lambda: self._broker.touched(self._hub.tip, HEAL_PAGE))
+            if not touched.intact:
+                await self._begin_anew()
+                return missed
+            if touched.channels:
+                missed += await self._dispatch_touched(touched.channels)
+            if touched.complete:
+                return missed
+
+    async def _dispatch_touched(self, touched: list[tuple[EventId, str]]) -> int:
+        upto = touched[-1][0]
+        times = Counter(name for _, name in touched if name in self._hub.channels)
+        entries: list[Entry] = []
+        if times:
+            names, most = list(times), max(times.values())
+            # One more than there can be up to `upto`, so that a page cut short still reaches past it.
+            page = await until_available(lambda: self._broker.read(names, self._hub.tip, most + 1))
+            entries = [entry for entry in page.entries if entry.id is not None and entry.id <= upto]
+            self._tell_gap_on(page)
+        for entry in entries:
+            self._hub.dispatch(entry)
+        self._hub.tip = upto
+        return len(entries)
+
+    def _tell_gap_on(self, page: Page) -> None:
+        on_lost = {c for name in page.lost for c in self._hub.channels[name].live} if page.lost else set()
+        for connection in on_lost:
+            self._hub.tell_gap(connection, str(connection.cursor), page.oldest)
+
+    async def _begin_anew(self) -> None:
+        """The journal does not hold the tip any more: trimmed past it, deleted, or rewritten by a failover.
+
+        Every connection is brought forward from its own cursor, and learns by its own history whether it lost
+        something. One whose cursor the broker never gave lost what the broker forgot: it goes on from the tip.
+        """
+        tip = await until_available(self._broker.tip)
+        self._hub.begin_anew(tip)
+        for connection in self._hub.connections:
+            if connection.cursor is not None and connection.cursor > tip:
+                self._hub.tell_gap(connection, str(connection.cursor), None)
+                connection.cursor = tip
