@@ -16,9 +16,11 @@ from uuid import UUID
 
 from .errors import InvalidEvent
 
-USER_ID = re.compile(r"[A-Za-z0-9_.:@-]{1,128}", re.ASCII)
-TOPIC = re.compile(r"[A-Za-z0-9_.:@-]{1,128}", re.ASCII)
-_GRAMMAR = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : @ -"
+USER_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.:@-]{1,128}", re.ASCII)
+"""Not `.` or `..`: in a URL's path, proxies and libraries take those for directories."""
+
+TOPIC = USER_ID
+_GRAMMAR = "must be 1 to 128 of the characters A-Z a-z 0-9 _ . : @ - (and not . or ..)"
 
 BROADCAST = "broadcast"
 """The channel every connection is on."""

@@ -8,7 +8,7 @@ Everything that is wrong is collected and reported at once, and no report holds 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType, SimpleNamespace
@@ -212,14 +212,20 @@ def load(
     config_file: str | None = None,
     dev: bool = False,
     serve: bool = False,
+    only: Collection[str] = (),
 ) -> Loaded:
     """Settings from flags, over environment, over file, over defaults; an empty value is the default.
 
-    `serve` also requires authentication. Raises `ConfigError` with everything that is wrong.
+    `serve` also requires authentication. `only` is for a program that is not the gateway: just these settings are
+    read from its environment, since a GATEWAY_TIMEOUT there may be somebody else's. Raises `ConfigError` with
+    everything that is wrong.
     """
     problems: list[str] = []
     wrong: set[str] = set()
     environment, warnings = from_environment(environ)
+    if only:
+        names = {env_name(name) + suffix for name in only for suffix in ("", "_FILE")}
+        environment = {name: value for name, value in environment.items() if name in names}
     given: dict[str, Mapping[str, Any]] = {"flag": argv_overrides, "environment": environment}
     if config_file is not None:
         try:

@@ -112,3 +112,11 @@ class BrokerUnavailable(GatewayError):
 
     def __init__(self, detail: str = "", *, field: str | None = None, retry_after: float | None = 1.0) -> None:
         super().__init__(detail, field=field, retry_after=retry_after)
+
+
+class AtCapacity(GatewayError):
+    """No room for another stream; the same request may succeed later, or on another process."""
+
+    status = 503
+    slug = "at-capacity"
+    title = "No room for another stream"

@@ -557,3 +557,10 @@ def test_every_setting_is_described() -> None:
     """Every setting but the development flag says what it is for."""
     assert set(SETTINGS) == set(Settings.__slots__) - {"dev"}
     assert all(setting.help for setting in SETTINGS.values())
+
+
+def test_only_reads_the_named_settings_from_the_environment() -> None:
+    """A backend service's own GATEWAY_ variables are none of the client's business."""
+    environ = {"GATEWAY_TIMEOUT": "5", "GATEWAY_PORT": "tcp", "GATEWAY_PUBLISHER_URL": "http://gateway:8080"}
+    loaded = load(environ=environ, only=("publisher_url",))
+    assert loaded.settings.publisher_url == "http://gateway:8080"

@@ -6,6 +6,15 @@ from .. import config
 from .failopen import BUDGET, FIRST_TRY, FailOpenPublisher
 from .transport import Transport
 
+_SETTINGS = (
+    "publisher_url",
+    "publisher_key",
+    "channel_prefix",
+    "retention",
+    "retention_max_events",
+    "retention_ttl",
+    "idempotency_ttl",
+)
 _UNSET = (
     "GATEWAY_PUBLISHER_URL: is not set. Give the gateway's address, for example http://127.0.0.1:8080 (and "
     "GATEWAY_PUBLISHER_KEY), or the Redis that the gateways use, for example redis://127.0.0.1:6379/0"
@@ -24,7 +33,8 @@ def get_sse_publisher(
     connects on first use. Raises `ConfigError`, a problem per line, when the settings cannot be used.
     """
     given = {"publisher_url": url, "publisher_key": key}
-    settings = config.load({name: value for name, value in given.items() if value is not None}).settings
+    overrides = {name: value for name, value in given.items() if value is not None}
+    settings = config.load(overrides, only=_SETTINGS).settings
     if settings.publisher_url is None:
         raise config.ConfigError([_UNSET])
     try:

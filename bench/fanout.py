@@ -1,0 +1,210 @@
+"""Fan-out: what one delivery costs the gateway, against a C loop that only sends.
+
+    python bench/fanout.py [--profile NAME] [--rounds 3] [--redis URL] [--json FILE]
+
+Both servers get the same load from the same tool, in alternation and each freshly
+started, because the machine is never the same twice: the ratio is taken within each
+round, and the median over the rounds is reported. Ends with 1 and one line if any
+event was lost, doubled, out of order or refused, or if `--max-ratio` was exceeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import BenchError, Result, Target, build, floor, gateway, measure
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A load: every event goes to every connection."""
+
+    connections: int
+    rate: int
+    body_size: int = 100
+
+    def describe(self) -> str:
+        return f"{self.connections:,} connections x {self.rate:,} events/s, {self.body_size} bytes of data"
+
+
+PROFILES = {
+    "broadcast-1000x100": Profile(connections=1000, rate=100),
+    "joined-100x2000": Profile(connections=100, rate=2000),
+}
+
+CPU = "server_cpu_us_per_delivery"
+FAULTS = (
+    "lost",
+    "duplicates",
+    "out_of_order",
+    "refused",
+    "unanswered",
+    "foreign",
+    "unparsed",
+    "closed",
+    "control_events",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: a figure of the results, in the unit it is shown in."""
+
+    label: str
+    key: str
+    scale: float = 1.0
+    digits: int = 1
+
+
+ROWS = (
+    Row("CPU per delivery, µs", CPU, digits=2),
+    Row("CPU share of one core, %", "server_cpu_share", 100),
+    Row("latency p50, ms", "latency_us_p50", 1e-3, 2),
+    Row("latency p99, ms", "latency_us_p99", 1e-3, 2),
+    Row("latency p99.9, ms", "latency_us_p999", 1e-3, 2),
+    Row("latency max, ms", "latency_us_max", 1e-3, 2),
+    Row("deliveries/s", "deliveries_per_second", digits=0),
+    Row("bytes per delivery", "bytes_per_delivery"),
+    Row("deliveries per read", "deliveries_per_read", digits=2),
+    Row("connects/s", "connects_per_second", digits=0),
+    Row("memory per connection, KB", "rss_per_connection", 1 / 1024),
+    Row("load generator's CPU, µs", "loadgen_cpu_us_per_delivery", digits=2),
+    Row("publisher late p99, ms", "publish_late_us_p99", 1e-3, 2),
+    Row("other programs' CPU, %", "others_cpu_share", 100, 0),
+)
+
+Rounds = dict[str, list[Result]]
+
+
+def run_rounds(profile: Profile, args: argparse.Namespace) -> Rounds:
+    """Measure both servers in turn; the one that goes first changes every round."""
+    servers: dict[str, Callable[[], AbstractContextManager[Target]]] = {
+        "floor": floor,
+        "gateway": lambda: gateway(profile.connections, args.redis),
+    }
+    options = {
+        "connections": profile.connections,
+        "rate": profile.rate,
+        "publish-body-size": profile.body_size,
+        "seconds": args.seconds,
+        "warmup": args.warmup,
+    }
+    rounds: Rounds = {name: [] for name in servers}
+    for number in range(args.rounds):
+        names = list(servers) if number % 2 == 0 else list(reversed(servers))
+        for name in names:
+            with servers[name]() as target:
+                result = measure(target, options)
+            rounds[name].append(result)
+            print(
+                f"  round {number + 1} {name:8} {result[CPU]:6.2f} µs of CPU per delivery, {result['lost']} lost",
+                file=sys.stderr,
+            )
+    return rounds
+
+
+def median(results: list[Result], key: str) -> float:
+    values: list[float] = [result[key] for result in results]
+    return statistics.median(values)
+
+
+def ratio(rounds: Rounds) -> float:
+    """The gateway's CPU per delivery in floors: median of the rounds' ratios."""
+    pairs = zip(rounds["gateway"], rounds["floor"], strict=True)
+    ratios: list[float] = [ours[CPU] / theirs[CPU] for ours, theirs in pairs]
+    return statistics.median(ratios)
+
+
+def table(name: str, profile: Profile, rounds: Rounds) -> str:
+    lines = [f"{name}: {profile.describe()}; medians of {len(rounds['floor'])} rounds"]
+    lines.append(f"{'':28}{'floor':>12}{'gateway':>12}")
+    for row in ROWS:
+        cells = (f"{median(rounds[server], row.key) * row.scale:12,.{row.digits}f}" for server in ("floor", "gateway"))
+        lines.append(f"{row.label:28}" + "".join(cells))
+    for fault in FAULTS:
+        cells = (f"{sum(r[fault] for r in rounds[s]):12,}" for s in rounds)
+        if fault == "lost" or any(r[fault] for s in rounds for r in rounds[s]):
+            lines.append(f"{fault.replace('_', ' '):28}" + "".join(cells))
+    lines.append(f"gateway / floor, CPU per delivery: {ratio(rounds):.2f}")
+    return "\n".join(lines)
+
+
+def complaints(name: str, rounds: Rounds, max_ratio: float | None) -> list[str]:
+    """What went wrong, as sentences; nothing when the run was clean."""
+    found = []
+    for server, results in rounds.items():
+        sums = {fault: sum(result[fault] for result in results) for fault in FAULTS}
+        wrong = [f"{n:,} {fault.replace('_', ' ')}" for fault, n in sums.items() if n]
+        if wrong:
+            found.append(f"{name}: {server}: {', '.join(wrong)}")
+    if max_ratio is not None and ratio(rounds) > max_ratio:
+        found.append(f"{name}: {ratio(rounds):.2f} floors, more than {max_ratio}")
+    return found
+
+
+def report(measured: dict[str, Rounds], args: argparse.Namespace) -> dict[str, object]:
+    """Everything that was measured, for `--json`."""
+    return {
+        "broker": "redis" if args.redis else "memory",
+        "machine": {"kernel": platform.release(), "python": sys.version.split()[0]},
+        "profiles": {
+            name: {
+                "description": PROFILES[name].describe(),
+                "ratio": ratio(rounds),
+                "medians": {
+                    server: {row.key: median(results, row.key) for row in ROWS} for server, results in rounds.items()
+                },
+                "rounds": rounds,
+            }
+            for name, rounds in measured.items()
+        },
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="fan-out cost against the floor")
+    names = ", ".join(PROFILES)
+    parser.add_argument("--profile", action="append", choices=PROFILES, help=f"one of {names}; all")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--warmup", type=float, default=2)
+    parser.add_argument("--redis", metavar="URL", help="broker; else memory://")
+    parser.add_argument("--max-ratio", type=float, metavar="R", help="fail above it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error("--rounds wants at least 1")
+    return args
+
+
+def main() -> int:
+    args = parse_arguments()
+    measured: dict[str, Rounds] = {}
+    wrong: list[str] = []
+    try:
+        build()
+        for name in args.profile or PROFILES:
+            print(f"{name} ...", file=sys.stderr)
+            rounds = measured[name] = run_rounds(PROFILES[name], args)
+            print(table(name, PROFILES[name], rounds), end="\n\n", flush=True)
+            wrong += complaints(name, rounds, args.max_ratio)
+    except BenchError as error:
+        print(f"fanout: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        args.json.write_text(json.dumps(report(measured, args), indent=1) + "\n")
+    if wrong:
+        print("fanout: FAILED: " + "; ".join(wrong), file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
