@@ -74,7 +74,10 @@ async def _serve(app: web.Application, settings: Settings) -> None:
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError([f"GATEWAY_HOST, GATEWAY_PORT: {error.strerror or error}"]) from None
         port = runner.addresses[0][1]
         log.info("gateway.listening", host=settings.host, port=port, broker=settings.broker_url.partition(":")[0])
         if settings.dev:

@@ -32,7 +32,7 @@ def user_id(value: object, *, field: str = "user_id") -> str:
         return str(value)
     if not isinstance(value, str) or USER_ID.fullmatch(value) is None:
         raise InvalidEvent(f"{_GRAMMAR}, or a UUID", field=field)
-    return str(value)
+    return str.__str__(value)  # what was checked, whatever a subclass (an `Enum` member) says it is
 
 
 def user(value: object) -> str:

@@ -127,7 +127,7 @@ def _event_type(value: object) -> str:
         raise InvalidEvent("must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", field="event_type")
     if value.startswith(RESERVED_PREFIX):
         raise InvalidEvent(f"the prefix {RESERVED_PREFIX!r} is the gateway's own", field="event_type")
-    return str.__str__(value)  # a StrEnum member becomes the plain string it stands for
+    return str.__str__(value)  # an enum's member becomes the plain string it stands for
 
 
 def _printable(name: str, value: object) -> str | None:
@@ -135,7 +135,7 @@ def _printable(name: str, value: object) -> str | None:
         return None
     if not isinstance(value, str) or PUBLISHER_ID.fullmatch(value) is None:
         raise InvalidEvent("must be 1 to 256 printable ASCII characters, no spaces", field=name)
-    return value
+    return str.__str__(value)
 
 
 def _printable_or_hidden(name: object) -> str:

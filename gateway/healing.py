@@ -21,7 +21,8 @@ from .events import Entry
 from .hub import Hub
 from .ids import EventId
 
-HELD_AT_MOST = 20_000
+HELD_BYTES = 2**24
+HELD_OVERHEAD = 350
 HEAL_PAGE = 500
 STALE_WATERMARKS = 3
 """One or two may have been under way when a healing overtook them; more, and the journal really is behind."""
@@ -49,8 +50,8 @@ class Healing:
         self._hub = hub
         self._broker = broker
         self._held: deque[Entry | EventId] | None = None
+        self._held_bytes = 0
         self._held_overflowed = False
-        self._linked_before = False
         self._stale_watermarks = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -81,29 +82,33 @@ class Healing:
             if self._stale_watermarks >= STALE_WATERMARKS:
                 self._start("the broker's ids went back")
 
-    def link_lost(self, reason: str) -> None:
+    def link_lost(self) -> None:
         if self._broker.retention:
             self._stop()
-            self._held, self._held_overflowed = deque(), False
+            self._hold_from_now()
 
     def link_restored(self) -> None:
-        if self._broker.retention and self._linked_before:
+        if self._held is not None:
             self._start("the link was lost")
-        self._linked_before = True
+
+    def _hold_from_now(self) -> None:
+        self._held, self._held_bytes, self._held_overflowed = deque(), 0, False
 
     def _hold(self, item: Entry | EventId) -> None:
         assert self._held is not None
-        if len(self._held) < HELD_AT_MOST:
-            self._held.append(item)
-        else:
+        size = len(item.data) + HELD_OVERHEAD if isinstance(item, Entry) else 0
+        if self._held_bytes + size > HELD_BYTES:
             self._held_overflowed = True  # what is not held will be read
+        elif not self._held_overflowed:
+            self._held.append(item)
+            self._held_bytes += size
 
     # Making good
 
     def _start(self, reason: str) -> None:
         self._stop()
         if self._held is None:
-            self._held, self._held_overflowed = deque(), False
+            self._hold_from_now()
         self._task = asyncio.create_task(self._heal(reason), name="heal")
 
     def _stop(self) -> None:
@@ -125,7 +130,7 @@ class Healing:
                 continue
             if not self._held_overflowed:
                 break
-            self._held, self._held_overflowed = deque(), False
+            self._hold_from_now()
         held, self._held = self._held or (), None
         for item in held:
             if isinstance(item, Entry):
@@ -142,25 +147,26 @@ class Healing:
             if not touched.intact:
                 await self._begin_anew()
                 return missed
-            if touched.channels:
-                missed += await self._dispatch_touched(touched.channels)
-            if touched.complete:
+            missed += await self._dispatch_touched(touched.channels)
+            if touched.complete and (not touched.channels or self._hub.tip >= touched.channels[-1][0]):
                 return missed
 
     async def _dispatch_touched(self, touched: list[tuple[EventId, str]]) -> int:
-        upto = touched[-1][0]
+        """Stops short when the history changed under it; the journal then tells what to do."""
         times = Counter(name for _, name in touched if name in self._hub.channels)
-        entries: list[Entry] = []
-        if times:
-            names, most = list(times), max(times.values())
-            # One more than there can be up to `upto`, so that a page cut short still reaches past it.
-            page = await until_available(lambda: self._broker.read(names, self._hub.tip, most + 1))
-            entries = [entry for entry in page.entries if entry.id is not None and entry.id <= upto]
+        upto, missed = touched[-1][0] if touched else self._hub.tip, 0
+        while times and self._hub.tip < upto:
+            page = await until_available(lambda: self._broker.read(list(times), self._hub.tip, max(times.values()) + 1))
+            if page.upto <= self._hub.tip:
+                return missed
             self._tell_gap_on(page)
-        for entry in entries:
-            self._hub.dispatch(entry)
-        self._hub.tip = upto
-        return len(entries)
+            entries = [entry for entry in page.entries if entry.id is not None and entry.id <= upto]
+            for entry in entries:
+                self._hub.dispatch(entry)
+            missed += len(entries)
+            self._hub.tip = min(page.upto, upto)
+        self._hub.tip = max(self._hub.tip, upto)
+        return missed
 
     def _tell_gap_on(self, page: Page) -> None:
         on_lost = {c for name in page.lost for c in self._hub.channels[name].live} if page.lost else set()

@@ -25,8 +25,10 @@ class EventId(NamedTuple):
         return f"{self.ms}-{self.seq}"
 
     def before(self) -> EventId:
-        """The greatest id that is smaller than this one."""
-        return EventId(self.ms, self.seq - 1) if self.seq else EventId(max(self.ms - 1, 0), _MAX_SEQ)
+        """The greatest id that is smaller than this one; of the smallest, itself."""
+        if self.seq or not self.ms:
+            return EventId(self.ms, max(self.seq - 1, 0))
+        return EventId(self.ms - 1, _MAX_SEQ)
 
     @classmethod
     def parse(cls, text: str) -> EventId:
@@ -37,7 +39,7 @@ class EventId(NamedTuple):
         return cls(int(match[1]), int(match[2]))
 
 
-_MAX_SEQ = 2**32
+_MAX_SEQ = 10**10 - 1  # the greatest that the form admits
 START = EventId(0, 0)
 """Before every event: the cursor of a client that asks for all that is kept."""
 

@@ -8,14 +8,17 @@ says it is live. What the whole process may have missed is the other half: `heal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from .broker.base import Broker
+from .errors import BrokerUnavailable
 from .frames import cursor_frame
-from .healing import Healing, until_available
+from .healing import RETRY_READ_EVERY, Healing, until_available
 from .hub import Advance, CloseReason, Connection, Frame, Hub, State
 from .ids import START, EventId
 
 POLL_SOCKET_EVERY = 0.05
+LOOK_AT_SOCKET_EVERY = 1.0
 
 
 class Relay:
@@ -101,31 +104,38 @@ class Relay:
         return connection.close_reason
 
     async def _replay_a_page(self, connection: Connection, told_gap: bool) -> bool:
-        assert connection.cursor is not None
-        page = await until_available(
-            lambda: self.broker.read(connection.channels, connection.cursor or START, self._replay_page)
-        )
+        cursor = connection.cursor
+        assert cursor is not None
+        try:
+            page = await self.broker.read(connection.channels, cursor, self._replay_page)
+        except BrokerUnavailable:
+            await asyncio.sleep(RETRY_READ_EVERY)
+            return told_gap
         self._announced_since(connection, page.tip)
         if page.lost and not told_gap:
-            self.hub.tell_gap(connection, str(connection.cursor), page.oldest)
-        frames = [Frame(entry) for entry in page.entries]
-        connection.cursor = min(connection.cursor, page.upto)  # one outside the horizon begins anew
-        while not self.hub.give(connection, frames) and connection.close_reason is None:
-            await self._drained(connection)
-        if connection.close_reason is None:
+            self.hub.tell_gap(connection, str(cursor), page.oldest)
+        connection.cursor = min(cursor, page.upto)  # one outside the horizon begins anew
+        if self.hub.give(connection, [Frame(entry) for entry in page.entries]):
             connection.cursor = page.upto
+        else:
+            # The rest of the page is not kept while a slow client drains: it is read again from where it stands.
+            await self._drained(connection)
         return told_gap or bool(page.lost)
 
     async def _drained(self, connection: Connection) -> None:
         """Wait for room in the socket; give up on a client that takes nothing for the send timeout."""
-        waiting = connection.buffered()
-        try:
-            async with asyncio.timeout(self._send_timeout):
-                await connection.drained()
-                while connection.buffered() >= waiting:
+        clock = asyncio.get_running_loop().time
+        waiting, moved_at = connection.buffered(), clock()
+        while connection.close_reason is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AT_SOCKET_EVERY):
+                    await connection.drained()
+                    if connection.buffered() < waiting:
+                        return
                     await asyncio.sleep(POLL_SOCKET_EVERY)
-        except TimeoutError:
-            if connection.buffered() >= waiting:
+            if connection.buffered() < waiting:
+                waiting, moved_at = connection.buffered(), clock()
+            elif clock() - moved_at > self._send_timeout:
                 connection.close(CloseReason.STALLED)
 
     def _announced_since(self, connection: Connection, tip: EventId) -> None:

@@ -68,8 +68,8 @@ class Listener(Protocol):
         """Every announcement of an id up to `tip` has been made."""
         ...
 
-    def link_lost(self, reason: str) -> None:
-        """Announcements may be missing from now on."""
+    def link_lost(self) -> None:
+        """Announcements may be missing from now on, until `link_restored`. May be told more than once."""
         ...
 
     def link_restored(self) -> None:
@@ -106,7 +106,7 @@ class Broker(Protocol):
         ...
 
     async def read(self, channels: Sequence[str], after: EventId, limit: int) -> Page:
-        """History after a cursor, at most `limit` entries of each channel."""
+        """History after a cursor, at most `limit` entries of each channel; fewer when they are large."""
         ...
 
     async def touched(self, after: EventId, limit: int) -> Touched: ...

@@ -58,17 +58,18 @@ def page(slices: Sequence[Slice], after: EventId, horizon: Horizon) -> Page:
 
 
 def _lost(slice_: Slice, after: EventId, upto: EventId, horizon: Horizon) -> bool:
-    """Whether an event of this channel in (after, upto] is not among the entries."""
+    """Whether an event of this channel in (after, upto] is not among the entries, or may not be: of a hole that
+    reaches beyond `upto` nobody knows where in it the events were."""
     seen = after
     for entry in slice_.entries:
         assert entry.id is not None
-        if entry.id > upto:
-            return False
         if entry.previous is None:
             if seen.ms < entry.id.ms - horizon.memory_ms:
                 return True
         elif entry.previous > seen:
             return True
+        if entry.id > upto:  # and it closes the chain: nothing is missing between `seen` and here
+            return False
         seen = entry.id
     if slice_.truncated:
         return False

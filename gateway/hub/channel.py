@@ -1,7 +1,8 @@
 """A channel as this process sees it: who is live on it, and its most recent frames.
 
-The tail is what makes going live seamless: it holds every frame with an id above `floor`, so a connection whose
-cursor is not below the floor needs no history. Connections that catch up share it; nobody keeps a queue.
+The tail is what makes going live seamless: it holds every frame with an id above both `floor` and `forgotten`, so
+a connection whose cursor is below neither needs no history. Connections that catch up share it; nobody keeps a
+queue.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 from collections import deque
 from itertools import takewhile
 
-from ..ids import EventId
+from ..ids import START, EventId
 from .connection import Connection
 from .frame import Frame
 
 
 class Channel:
-    """`floor` is None until it is known from which id on announcements are complete."""
+    """`floor` is None until it is known from which id on announcements are complete.
 
-    __slots__ = ("floor", "live", "members", "name", "tail")
+    `forgotten` is kept apart from it: the floor comes from a reading of the broker, which may be older than what
+    the tail lost since.
+    """
+
+    __slots__ = ("floor", "forgotten", "live", "members", "name", "tail")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,10 +30,11 @@ class Channel:
         self.live: dict[Connection, None] = {}
         self.tail: deque[Frame] = deque()
         self.floor: EventId | None = None
+        self.forgotten = START
 
     def covers(self, cursor: EventId) -> bool:
         """Whether everything after `cursor` is in the tail or still to be dispatched."""
-        return self.floor is not None and self.floor <= cursor
+        return self.floor is not None and self.floor <= cursor and self.forgotten <= cursor
 
     def after(self, cursor: EventId, serial: int) -> list[Frame]:
         """The tail's frames after a cursor; those without an id, after a serial."""
@@ -40,8 +46,8 @@ class Channel:
         return new
 
     def forget_oldest(self, frame: Frame) -> None:
-        """`frame` leaves the process's memory; if it is still this tail's oldest, the floor rises to it."""
+        """`frame` leaves the process's memory; if it is still this tail's oldest, the tail begins after it."""
         if self.tail and self.tail[0] is frame:
             self.tail.popleft()
-            if frame.id is not None and self.floor is not None:
-                self.floor = max(self.floor, frame.id)
+            if frame.id is not None:
+                self.forgotten = frame.id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..channels import matches
 from ..frames import chunk
@@ -48,6 +48,13 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> None: ...
 
     def get_write_buffer_size(self) -> int: ...
+
+
+class Written(NamedTuple):
+    """What one `give` put on the wire; both 0 when nothing was new or wanted."""
+
+    events: int
+    size: int
 
 
 class Connection:
@@ -123,22 +130,23 @@ class Connection:
     def wants(self, event_type: str) -> bool:
         return not self.types or any(matches(pattern, event_type) for pattern in self.types)
 
-    def give(self, frames: Sequence[Frame], limit: int) -> bool:
-        """Write those that are new to this client, in one write, and move the cursor.
+    def give(self, frames: Sequence[Frame], limit: int) -> Written | None:
+        """Write those that are new to this client and wanted, in one write, and move the cursor past all.
 
-        False, and nothing done, when that would let more than `limit` bytes wait in the socket. A single write
+        None, and nothing done, when that would let more than `limit` bytes wait in the socket. A single write
         to an empty socket is always taken, so that a large event cannot lock a connection.
         """
         cursor = self.cursor
         new = [f for f in frames if f.id is None or cursor is None or f.id > cursor]
         wanted = new if not self.types else [f for f in new if self.wants(f.event_type)]
+        data = b""
         if wanted:
             data = join(wanted) if self.chunked else b"".join(frame.body for frame in wanted)
             if (waiting := self.buffered()) and waiting + len(data) > limit:
-                return False
+                return None
             self.write(data)
         self.cursor = next((f.id for f in reversed(new) if f.id is not None), cursor)
-        return True
+        return Written(len(wanted), len(data))
 
     def close(self, reason: CloseReason) -> None:
         """End the stream; the first reason given is the one that is told."""

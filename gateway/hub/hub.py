@@ -154,7 +154,7 @@ class Hub:
         late: list[Connection] = []
         for connection in channel.live:
             if not connection.plain or (first is not None and connection.cursor >= first):  # type: ignore[operator]
-                if not connection.give(frames, self._max_buffer):
+                if not self._write(connection, frames, now):
                     late.append(connection)
                 continue
             if connection.buffered() > room and connection.buffered():
@@ -177,11 +177,19 @@ class Hub:
             for connection in channel.live:
                 due[connection].append(frame)
         for connection, frames in due.items():
-            if connection.give(frames, self._max_buffer):
-                connection.sent_at = now
-                self.stats.delivered += len(frames)
-            else:
+            if not self._write(connection, frames, now):
                 self._fall_behind(connection, frames[0])
+
+    def _write(self, connection: Connection, frames: Sequence[Frame], now: float) -> bool:
+        """What of these is new to it and wanted. False when its socket is full."""
+        written = connection.give(frames, self._max_buffer)
+        if written is None:
+            return False
+        if written.events:  # else it stays silent, and is due a heartbeat
+            connection.sent_at = now
+            self.stats.delivered += written.events
+            self.stats.delivered_bytes += written.size
+        return True
 
     def _remember(self, channel: Channel, frame: Frame) -> None:
         self._recent.append((channel, frame))
@@ -196,6 +204,8 @@ class Hub:
     def advance(self, connection: Connection) -> Advance:
         """Bring a connection forward from the tails; live when it reached the tip."""
         self.flush()  # so that nothing waits that the tails already gave to this connection
+        if connection.state is State.LIVE:
+            return Advance.LIVE
         channels = [self.channels[name] for name in connection.channels]
         cursor = connection.cursor
         if cursor is None or not all(channel.covers(cursor) for channel in channels):
@@ -224,11 +234,9 @@ class Hub:
         return not piece or self._give_piece(connection, piece)
 
     def _give_piece(self, connection: Connection, piece: list[Frame]) -> bool:
-        if not connection.give(piece, self._max_buffer):
+        if not self._write(connection, piece, asyncio.get_running_loop().time()):
             return False
         connection.seen_serial = max(connection.seen_serial, piece[-1].serial)
-        connection.sent_at = asyncio.get_running_loop().time()
-        self.stats.delivered += len(piece)
         return True
 
     def tell_gap(self, connection: Connection, requested: str, oldest: EventId | None) -> None:
@@ -244,6 +252,7 @@ class Hub:
         for channel in self.channels.values():
             channel.tail.clear()
             channel.floor = None
+            channel.forgotten = tip
         for connection in self.connections:
             if connection.state is State.LIVE:
                 connection.seen_serial = self.serial

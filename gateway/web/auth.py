@@ -76,16 +76,17 @@ class Subscribers:
                 leeway=LEEWAY,
                 options={"require": ["sub", "exp"], "verify_aud": self._audience is not None},
             )
+            expires_at = float(claims["exp"])
         except jwt.ExpiredSignatureError:
             raise NotAuthenticated("the token has expired; get a new one") from None
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, ValueError, OverflowError):  # also bytes that are no text, and an exp beyond any float
             raise NotAuthenticated("the token does not verify") from None
         user_id, topics = claims["sub"], claims.get("topics", [])
         if not isinstance(user_id, str) or USER_ID.fullmatch(user_id) is None:
             raise NotAuthenticated("the token's sub is not a user id")
         if not isinstance(topics, list) or not all(isinstance(pattern, str) for pattern in topics):
             raise NotAuthenticated("the token's topics must be a list of strings")
-        return Subscriber(user_id, tuple(topics), float(claims["exp"]))
+        return Subscriber(user_id, tuple(topics), expires_at)
 
 
 class Publishers:

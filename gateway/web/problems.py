@@ -28,8 +28,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         return _of_http(error)
-    except ConnectionResetError:
-        raise
+    except ConnectionResetError:  # raised on, aiohttp would log each as an error with a traceback
+        return web.Response(status=499, reason="Client Closed Request")
     except Exception:
         log.exception("http.unexpected_error", method=request.method, route=_route(request))
         return problem(GatewayError("the gateway's log says more"))

@@ -103,7 +103,7 @@ async def _envelopes(request: web.Request, most: int) -> tuple[list[object], boo
             f"{content_type} is not read here; send application/json (an event, or an array of events) "
             "or application/x-ndjson (an event a line)"
         )
-    text = _utf8(await request.read())
+    text = _utf8(await _body(request))
     if content_type in NDJSON:
         lines = [line for line in text.split("\n") if line.strip()]
         items = [_json(line, f"[{index}]") for index, line in enumerate(lines)]
@@ -117,6 +117,13 @@ async def _envelopes(request: web.Request, most: int) -> tuple[list[object], boo
     if len(items) > most:
         raise TooLarge(f"the batch has {len(items)} events; at most {most} (GATEWAY_MAX_BATCH_EVENTS) are taken")
     return items, True
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise InvalidRequest("the body cannot be read: it is cut off, or not in its Content-Encoding") from None
 
 
 def _utf8(body: bytes) -> str:

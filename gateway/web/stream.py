@@ -70,10 +70,9 @@ class Stream:
         try:
             positioned = await self._positioned_soon()
             response = await self._begin(request)
-            if not positioned:
-                await relay.open(connection)
-                self._hand_over_cursor()
             self._set_timers()
+            if not positioned:
+                await self._positioned_or_closed()
             reason = await self._serve()
             response.force_close()
             if reason in (CloseReason.STALLED, CloseReason.FAILED) and request.transport is not None:
@@ -93,8 +92,24 @@ class Stream:
             return False
         return True
 
+    async def _positioned_or_closed(self) -> None:
+        """However long the broker is away, unless the clock or a drain ends the stream before."""
+        opening = asyncio.ensure_future(self._gateway.relay.open(self._connection))
+        closing = asyncio.ensure_future(self._connection.wake.wait())
+        try:
+            await asyncio.wait({opening, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+                self._hand_over_cursor()
+        finally:
+            opening.cancel()
+            closing.cancel()
+            await asyncio.gather(opening, closing, return_exceptions=True)
+
     async def _begin(self, request: web.Request) -> EventSourceResponse:
         settings, connection = self._gateway.settings, self._connection
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the client left before the stream began")
         response = _response(settings.send_timeout)
         writer = await response.prepare(request)
         response.stop_streaming()  # ends the ping task: the gateway's heartbeat serves all connections
@@ -129,7 +144,7 @@ class Stream:
                 loop.call_later(max(left - random.uniform(0, 3), 0), connection.close, CloseReason.EXPIRED),
             )
         if age := self._gateway.settings.max_connection_age:
-            self._timers.append(loop.call_later(jittered(age), connection.close, CloseReason.AGE))
+            self._timers.append(loop.call_later(age * random.uniform(0.5, 1.5), connection.close, CloseReason.AGE))
 
     def _left(self, reason: CloseReason, seconds: float) -> None:
         users, user_id = self._gateway.users, self._subscriber.user_id

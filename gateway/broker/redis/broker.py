@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +21,9 @@ from .envelope import stored
 from .link import Link
 from .publisher import Policy, RedisPublisher, script
 
-READS_AT_ONCE = 32
+READS_AT_ONCE = 8
+PAGE_BYTES = 262_144
+"""Of one channel, in one read: as much as a connection's socket is given at once by default."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,9 +40,9 @@ class RedisBroker:
         self._client = connect.client(url, timeout=timeout)
         self._publisher = RedisPublisher(self._client, self._keys, policy, timeout=timeout)
         self._read = self._client.register_script(script("tip", "read"))
-        self._probe = self._client.register_script(script("tip", "probe"))
+        self._probe_script = self._client.register_script(script("tip", "probe"))
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
-        self.link = Link(connect.Address.of(url), self._keys, uuid4().hex[:12], self._publish_probe)
+        self.link = Link(connect.Address.of(url), self._keys, uuid4().hex[:12], self)
 
     async def start(self, listener: Listener) -> None:
         self.link.start(listener)
@@ -67,11 +68,9 @@ class RedisBroker:
         return (await self._answer_of_read([], EventId(0, 0), 1))[0].tip
 
     async def read(self, channels: Sequence[str], after: EventId, limit: int) -> Page:
-        horizon, answer = await self._answer_of_read(channels, after, limit + 1)
-        slices = [
-            _slice(channel, *parts, limit=limit)
-            for channel, *parts in zip(channels, answer[0::3], answer[1::3], answer[2::3], strict=True)
-        ]
+        horizon, answer = await self._answer_of_read(channels, after, limit)
+        parts = zip(channels, answer[0::4], answer[1::4], answer[2::4], answer[3::4], strict=True)
+        slices = [_slice(*part) for part in parts]
         return page(slices, after, horizon)
 
     async def touched(self, after: EventId, limit: int) -> Touched:
@@ -85,8 +84,19 @@ class RedisBroker:
                 raise _unavailable(error) from error
         touched = [(EventId.parse(id.decode()), fields[b"c"].decode()) for id, fields in rows]
         intact = bool(touched) and touched[0][0] == after
-        newer = list(islice((row for row in touched if row[0] > after), limit))
-        return Touched(newer, intact, complete=len(rows) < limit + 2)
+        newer = [row for row in touched if row[0] > after]
+        return Touched(newer[:limit], intact, complete=len(newer) <= limit)
+
+    # What the link asks of the command client
+
+    async def probe(self, channel: str) -> None:
+        async with asyncio.timeout(self._timeout):
+            await self._probe_script(keys=[self._keys.journal, self._keys.epoch], args=[channel])
+
+    async def subscriptions(self, client_id: int) -> int:
+        async with asyncio.timeout(self._timeout):
+            rows: list[dict[str, str]] = await self._client.client_list(client_id=[str(client_id)])
+        return int(rows[0]["sub"])
 
     async def _answer_of_read(self, channels: Sequence[str], after: EventId, limit: int) -> tuple[Horizon, list[Any]]:
         keys = [self._keys.journal, self._keys.epoch]
@@ -95,21 +105,17 @@ class RedisBroker:
         async with self._reading:
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = await self._read(keys=keys, args=[str(after), limit, self._ttl_ms])
+                    answer = await self._read(keys=keys, args=[str(after), limit, self._ttl_ms, PAGE_BYTES])
             except (RedisError, OSError, TimeoutError) as error:
                 raise _unavailable(error) from error
         tip, epoch, now = answer[:3]
         memory_ms = self._ttl_ms * MEMORY_OF_LAST
         return Horizon(_id(epoch), _id(tip), int(now), memory_ms), answer[3:]
 
-    async def _publish_probe(self, channel: str) -> None:
-        async with asyncio.timeout(self._timeout):
-            await self._probe(keys=[self._keys.journal, self._keys.epoch], args=[channel])
 
-
-def _slice(channel: str, rows: list[Any], last: bytes, oldest: bytes, *, limit: int) -> Slice:
-    entries = [entry for id, fields in rows[:limit] if (entry := _entry(channel, id, fields)) is not None]
-    truncated = len(rows) > limit and bool(entries)
+def _slice(channel: str, rows: list[Any], more: int, last: bytes, oldest: bytes) -> Slice:
+    entries = [entry for id, fields in rows if (entry := _entry(channel, id, fields)) is not None]
+    truncated = bool(more and entries)
     return Slice(channel, entries, truncated, _id(last) if last else None, _id(oldest) if oldest else None)
 
 

@@ -1,7 +1,9 @@
 """From a broker URL to connections: the command client, and the address for the pub/sub link.
 
 redis-py's own retries and health checks are off: each caller has a deadline of its own, and a silent second try
-would publish twice or hide an outage (its default took 58 s to report a stopped server).
+would publish twice or hide an outage (its default took 58 s to report a stopped server). So are its maintenance
+notifications: with them it no longer looks whether an idle connection was closed before it uses it (8.1.0), and the
+first publish after every restart of the server would fail.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from ...errors import GatewayError
 
@@ -35,6 +38,7 @@ def client(url: str, *, timeout: float) -> Redis:
         socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
         socket_keepalive=True,
         health_check_interval=0,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
         retry=Retry(NoBackoff(), 0),
     )
 

@@ -1,8 +1,8 @@
 """Announcements and history entries -> `Entry`.
 
 What the publish script wrote was validated before, and names its id and the one before it: its data stays the
-JSON text that it is. Anything else on the channel was published by hand; it goes through the same validation as
-an HTTP body, and has no id.
+JSON text that it is. As anybody may write the like, what would break a frame is looked at again. Anything else on
+the channel was published by hand; it goes through the same validation as an HTTP body, and has no id.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import msgspec
 
 from ...errors import InvalidEvent
-from ...events import Entry, SSEEvent
+from ...events import EVENT_TYPE, MAX_RETRY_MS, RESERVED_PREFIX, Entry, SSEEvent
 from ...ids import START, EventId
 
 
@@ -57,11 +57,17 @@ def published_by_hand(channel: str, payload: bytes) -> Entry:
 
 
 def _entry(channel: str, id: EventId, previous: EventId, envelope: _Envelope) -> Entry:
+    event_type, data = envelope.event_type, bytes(envelope.data)
+    if EVENT_TYPE.fullmatch(event_type) is None or event_type.startswith(RESERVED_PREFIX):
+        raise InvalidEvent("not one that a publisher may send", field="event_type")
+    if envelope.retry is not None and not 0 <= envelope.retry <= MAX_RETRY_MS:
+        raise InvalidEvent(f"must be from 0 to {MAX_RETRY_MS}", field="retry")
+    data.decode()  # the JSON decoder did not look into it
     return Entry(
         channel,
         id,
-        envelope.event_type,
-        bytes(envelope.data),
+        event_type,
+        data,
         None if previous == START else previous,
         envelope.retry,
         envelope.ttl,

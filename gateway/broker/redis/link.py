@@ -3,17 +3,20 @@
 Other tasks only edit the desired set; the owner makes it so. A channel is *confirmed* when the server's reply to
 the last command about it has been seen. The link is alive while it is heard: every second a PING on it, and a
 probe published by another connection to a channel of this process's own, which must come back on this one. So a
-server that answers but no longer delivers is noticed too. After a loss: a new connection, all channels again,
-then `link_restored`, and the relay reads what was missed.
+server that answers but no longer delivers is noticed too. Now and then the server is asked how many channels it
+holds for this connection. After a loss: a new connection, all channels again, then `link_restored`, and what was
+missed is read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
 
@@ -28,6 +31,9 @@ from .wire import Wire
 PROBE_EVERY = 1.0
 SILENCE_LIMIT = 2.5
 WATCH_EVERY = 0.25
+ECHO_LIMIT = SILENCE_LIMIT + 2 * WATCH_EVERY  # so that silence is called silence
+COMPARE_EVERY = 10  # seconds; in as many probes
+MISMATCHES = 2  # in a row: one may be a channel that was on its way
 RETRY_AT_MOST = 0.5
 CHANNELS_PER_COMMAND = 1000
 _ALL_ASKED = b"all asked"
@@ -35,15 +41,27 @@ _ALL_ASKED = b"all asked"
 log = structlog.get_logger(__name__)
 
 
-class Link:
-    """`probe` publishes on the given channel over another connection; its failure is for the link to survive."""
+class Commands(Protocol):
+    """What the link asks for over another connection. A failure is for the link to survive."""
 
-    def __init__(self, address: Address, keys: Keys, instance: str, probe: Callable[[str], Awaitable[object]]) -> None:
+    async def probe(self, channel: str) -> None:
+        """Publish the journal's tip on a pub/sub channel."""
+        ...
+
+    async def subscriptions(self, client_id: int) -> int:
+        """How many channels the server holds for a connection."""
+        ...
+
+
+class Link:
+    """`garbage` counts messages that were no events, `reconnects` the connections lost."""
+
+    def __init__(self, address: Address, keys: Keys, instance: str, commands: Commands) -> None:
         self._address = address
         self._probe_channel = keys.probe(instance)
         self._prefix = keys.pubsub("")
         self._pubsub = keys.pubsub
-        self._probe = probe
+        self._commands = commands
         self._listener: Listener | None = None
         self._desired: set[str] = set()
         self._asked: set[str] = set()
@@ -166,37 +184,39 @@ class Link:
         while True:
             try:
                 reason = await self._session()
-                attempt = 0
+                attempt = 0 if self._down_because is None else attempt + 1
             except (OSError, TimeoutError) as error:
                 reason = f"cannot connect to {self._address}: {error or type(error).__name__}"
                 attempt += 1
-            self._down(reason)
-            if attempt.bit_count() == 1:
-                log.warning("broker.link_down", reason=reason, attempt=attempt)
+            except Exception as error:  # an owner that dies leaves the process deaf
+                log.exception("broker.link_failed")
+                reason = repr(error)
+            self._down(reason, attempt)
             await asyncio.sleep(random.uniform(0.5, 1) * min(RETRY_AT_MOST, 0.05 * 2 ** min(attempt, 10)))
 
     async def _session(self) -> str:
         """From connecting to the reason why the connection is not to be used any more."""
+        assert self._listener is not None
         wire = await Wire.connect(self._address, self._push)
-        probing: set[asyncio.Task[None]] = set()
+        asking = asyncio.create_task(self._ask(wire), name="redis-probe")
         try:
             self._wire = wire
             wire.send("SUBSCRIBE", self._probe_channel)
             self._flush()
             wire.send("PING", _ALL_ASKED)  # answered after the confirmations of all that was asked before it
-            return await self._watch(wire, probing)
+            return await self._watch(wire)
         finally:
+            asking.cancel()
             self._wire = None
             self._asked.clear()
             self._outstanding.clear()
             self._confirmed.clear()
             wire.close()
-            for task in probing:
-                task.cancel()
+            self._listener.link_lost()
 
-    async def _watch(self, wire: Wire, probing: set[asyncio.Task[None]]) -> str:
+    async def _watch(self, wire: Wire) -> str:
         clock = asyncio.get_running_loop().time
-        ticked = probed = self._echoed_at = clock()
+        ticked = self._echoed_at = clock()
         while not wire.lost.done():
             await asyncio.wait({wire.lost}, timeout=WATCH_EVERY)
             now = clock()
@@ -205,19 +225,28 @@ class Link:
             ticked = now
             if now - wire.heard_at > SILENCE_LIMIT:
                 return f"nothing heard from {self._address} for {SILENCE_LIMIT} s"
-            if now - self._echoed_at > SILENCE_LIMIT:
-                return f"{self._address} answers, but a probe was not delivered for {SILENCE_LIMIT} s"
-            if now - probed >= PROBE_EVERY and not probing:
-                probed = now
-                wire.send("PING")
-                task = asyncio.create_task(self._send_probe())
-                probing.add(task)
-                task.add_done_callback(probing.discard)
+            if now - self._echoed_at > ECHO_LIMIT:
+                return f"{self._address} answers, but a probe was not delivered for {ECHO_LIMIT} s"
         return wire.lost.result()
 
-    async def _send_probe(self) -> None:
-        with contextlib.suppress(Exception):  # it did not get out, so it does not come back: the echo's absence tells
-            await self._probe(self._probe_channel)
+    async def _ask(self, wire: Wire) -> None:
+        """Ask for signs of life; `_watch` sees whether they come."""
+        mismatches = 0
+        for second in itertools.count(1):
+            await asyncio.sleep(PROBE_EVERY)
+            wire.send("PING")
+            with contextlib.suppress(Exception):  # what did not get out does not come back: its absence tells
+                await self._commands.probe(self._probe_channel)
+                if second % COMPARE_EVERY == 0:
+                    mismatches = mismatches + 1 if await self._mismatch(wire) else 0
+            if mismatches == MISMATCHES:
+                wire.end(f"{self._address} does not hold the subscriptions that it confirmed")
+
+    async def _mismatch(self, wire: Wire) -> bool:
+        """Whether the server holds another number of channels than was asked for, with nothing under way."""
+        wanted = len(self._asked) + 1  # and the probe's
+        held = await self._commands.subscriptions(wire.client_id)
+        return held != wanted == len(self._asked) + 1 and not self._outstanding
 
     def _up(self) -> None:
         assert self._listener is not None
@@ -225,10 +254,10 @@ class Link:
         log.info("broker.link_up", address=str(self._address), channels=len(self._asked))
         self._listener.link_restored()
 
-    def _down(self, reason: str) -> None:
-        assert self._listener is not None
+    def _down(self, reason: str, attempt: int) -> None:
         was_up, self._down_because = self._down_because is None, reason
         if was_up:
             self.reconnects += 1
             log.warning("broker.link_lost", reason=reason)
-            self._listener.link_lost(reason)
+        elif attempt.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, … in a row
+            log.warning("broker.link_down", reason=reason, attempt=attempt)

@@ -40,6 +40,8 @@ class Wire(asyncio.Protocol):
         self._replies: asyncio.Queue[object] = asyncio.Queue()
         self._clock = loop.time
         self.heard_at = loop.time()
+        self.client_id = 0
+        self._greeting = True
         self.lost: asyncio.Future[str] = loop.create_future()
 
     @classmethod
@@ -56,9 +58,11 @@ class Wire(asyncio.Protocol):
                     names = [address.username] if address.username else []
                     await wire._ask("AUTH", *names, address.password)
                 await wire._ask("CLIENT", "SETNAME", "event-gateway")
+                wire.client_id = cast(int, await wire._ask("CLIENT", "ID"))
             except BaseException:
                 wire.close()
                 raise
+        wire._greeting = False
         return wire
 
     def send(self, *words: str | bytes) -> None:
@@ -70,16 +74,19 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _ask(self, *words: str) -> None:
+    async def _ask(self, *words: str) -> object:
         """A command before the first SUBSCRIBE, where replies are plain."""
         self.send(*words)
         answered = asyncio.ensure_future(self._replies.get())
-        await asyncio.wait((answered, self.lost), return_when=asyncio.FIRST_COMPLETED)
-        if not answered.done():
+        try:
+            await asyncio.wait((answered, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        finally:
             answered.cancel()
+        if not answered.done():
             raise WireError(self.lost.result())
         if isinstance(reply := answered.result(), hiredis.ReplyError):
             raise WireError(f"{words[0]}: {reply}")
+        return reply
 
     # asyncio.Protocol
 
@@ -94,15 +101,19 @@ class Wire(asyncio.Protocol):
             while (reply := reader.gets()) is not False:
                 if type(reply) is list:
                     push(reply)
-                else:
+                elif self._greeting:
                     self._replies.put_nowait(reply)
+                else:  # LOADING, NOPERM: what was asked for will not come
+                    self.end(f"the server answered: {reply!s}")
+                    return self.close()
         except hiredis.ProtocolError as error:
-            self._end(f"not the Redis protocol: {error}")
+            self.end(f"not the Redis protocol: {error}")
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(f"connection lost: {exc}" if exc else "the server closed the connection")
+        self.end(f"connection lost: {exc}" if exc else "the server closed the connection")
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """Give it up: `lost` is done."""
         if not self.lost.done():
             self.lost.set_result(reason)

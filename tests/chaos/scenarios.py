@@ -1,0 +1,323 @@
+"""The faults, each made for real. A scenario returns its verdict, at the `Scale` of the suite or of `make chaos`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import redis.asyncio
+from chaos.fleet import Fleet
+from chaos.judge import Pulse, Verdict, percentile
+from chaos.load import Load
+from chaos.stage import Stage, stage
+from proxy import Proxy
+from servers import GatewayProcess, until
+
+from gateway.broker.redis.broker import READS_AT_ONCE
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Shares of the clients and loads, and of the times, that a scenario names."""
+
+    load: float
+    time: float
+
+    def clients(self, full: int) -> int:
+        return max(round(full * self.load), 10)
+
+    def rate(self, full: float) -> float:
+        return max(full * self.load, 100)
+
+    def seconds(self, full: float) -> float:
+        return max(full * self.time, 1.0)
+
+
+SHORT = Scale(load=0.1, time=0.2)
+FULL = Scale(load=1.0, time=1.0)
+
+
+@asynccontextmanager
+async def running(s: Stage, channels: list[str], rate: float, *, size: int = 0) -> AsyncIterator[tuple[Load, Verdict]]:
+    """Everybody connected and the load on, while the body makes its fault; then the verdict is filled in."""
+    verdict = Verdict()
+    async with Fleet(s.clients) as fleet:
+        with Pulse(s.gateways[0].url) as pulse:
+            async with s.load(channels, rate=rate, size=size) as load:
+                await asyncio.sleep(0.5)
+                yield load, verdict
+                await asyncio.sleep(1)
+            await fleet.settled()
+            judged = await s.verdict(load)
+        verdict.take(judged)
+    verdict.figures |= {"worst /livez": f"{pulse.worst * 1000:.0f} ms", "503s": load.unavailable}
+    if errors := s.errors():
+        verdict.figures["errors logged"] = f"{len(errors)}: {errors[0][:300]}"
+
+
+async def seconds_until_live(s: Stage) -> str:
+    """From now until a client is given an event."""
+
+    def delivered() -> int:
+        return sum(len(client.received.events) for client in s.clients)
+
+    started, before = time.monotonic(), delivered()
+    await until(lambda: delivered() > before, within=30, what="an event is delivered again")
+    return f"{time.monotonic() - started:.2f} s"
+
+
+async def redis_killed(scale: Scale) -> Verdict:
+    """kill -9 Redis (append-only, fsync always), back after 5 s; 500 clients, 2,000 events/s to users."""
+    async with stage() as s:
+        channels = s.users(scale.clients(500))
+        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+            s.redis.kill()
+            await asyncio.sleep(scale.seconds(5))
+            await s.redis.start()
+            verdict.figures["live after"] = await seconds_until_live(s)
+    return verdict
+
+
+async def redis_stopped(scale: Scale) -> Verdict:
+    """SIGSTOP Redis for 30 s, 500 clients, 2,000 events/s."""
+    async with stage() as s:
+        channels = s.users(scale.clients(500))
+        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+            stopped = time.monotonic()
+            s.redis.pause()
+            await until(lambda: "broker.link_lost" in s.gateways[0].log, within=10, what="the loss is noticed")
+            verdict.figures["noticed after"] = f"{time.monotonic() - stopped:.2f} s"
+            await asyncio.sleep(scale.seconds(30))
+            s.redis.resume()
+            verdict.figures["live after"] = await seconds_until_live(s)
+    return verdict
+
+
+async def black_hole(scale: Scale) -> Verdict:
+    """A network that swallows everything between gateway and Redis for 90 s; 500 clients, 2,000 events/s."""
+    async with stage(through_proxy=True) as s:
+        assert s.proxy is not None
+        channels = s.users(scale.clients(500))
+        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+            s.proxy.black_hole()
+            cpu, started = cpu_seconds(s.gateways[0].pid), time.monotonic()
+            await asyncio.sleep(scale.seconds(90))
+            share = (cpu_seconds(s.gateways[0].pid) - cpu) / (time.monotonic() - started)
+            verdict.figures["CPU meanwhile"] = f"{share:.0%}"
+            await s.proxy.pass_on()
+            verdict.figures["live after"] = await seconds_until_live(s)
+    return verdict
+
+
+async def pubsub_killed(scale: Scale) -> Verdict:
+    """CLIENT KILL TYPE pubsub, twenty times in 60 s, while 200 connections/s come and go."""
+    async with stage() as s:
+        channels = s.users(scale.clients(500))
+        admin = redis.asyncio.Redis.from_url(s.redis.url)
+        churn = asyncio.create_task(come_and_go(s, scale.rate(200)))
+        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+            for _ in range(20):
+                await admin.client_kill_filter(_type="pubsub")
+                await asyncio.sleep(scale.seconds(60) / 20)
+            churn.cancel()
+            verdict.figures["came and went"] = await churn
+            await until(lambda: subscriptions_are(admin, s), within=30, what="the subscribed set is the wanted one")
+        await admin.aclose()
+    return verdict
+
+
+async def come_and_go(s: Stage, rate: float) -> int:
+    """Streams of strangers, opened and dropped again at random moments, until cancelled; returns how many."""
+    passed, tasks = 0, set[asyncio.Task[None]]()
+    try:
+        while True:
+            passed += 1
+            task = asyncio.create_task(visit(s, f"stranger{passed}"))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            await asyncio.sleep(1 / rate)
+    except asyncio.CancelledError:
+        await asyncio.gather(*tasks)
+        return passed
+
+
+async def visit(s: Stage, user: str) -> None:
+    """Ask for a stream and leave, perhaps before it was answered."""
+    gateway = random.choice(s.gateways)
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {s.token(user)}\r\n\r\n"
+        writer.write(head.encode())
+        await asyncio.sleep(random.expovariate(50))
+        writer.transport.abort()
+    except OSError:
+        pass
+
+
+async def subscriptions_are(admin: redis.asyncio.Redis, s: Stage) -> bool:
+    """Whether the server holds exactly the channels of the fleet."""
+    names: list[bytes] = await admin.pubsub_channels("sse:*")  # type: ignore[assignment]
+    held = {name.decode() for name in names if b":probe:" not in name}
+    return held == {f"sse:{channel}" for channels in s.listens.values() for channel in channels}
+
+
+async def reconnects(scale: Scale) -> Verdict:
+    """1,000 reconnects with Last-Event-ID at random moments, over two gateways, while publishing 2,000/s."""
+    async with stage(gateways=2) as s:
+        channels = s.users(scale.clients(200))
+        async with running(s, [*channels, "broadcast"], scale.rate(2000)) as (_, verdict):
+            for _ in range(scale.clients(1000)):
+                random.choice(s.clients).drop()
+                await asyncio.sleep(random.uniform(0, 0.02))
+        verdict.figures["streams opened"] = sum(client.received.opened for client in s.clients)
+    return verdict
+
+
+async def stalled_clients(scale: Scale) -> Verdict:
+    """200 of 2,000 clients stop reading, at 5,000 deliveries/s; later they read on and are whole."""
+    async with stage(settings={"GATEWAY_SEND_TIMEOUT": "300"}) as s:
+        channels = s.users(scale.clients(2000))
+        stalled = s.clients[:: len(s.clients) // max(len(s.clients) // 10, 1)]
+        busy = [channel for number, channel in enumerate(channels) if s.clients[number] in stalled]
+        async with running(s, busy + channels, scale.rate(5000), size=2000) as (_, verdict):
+            memory = resident_bytes(s.gateways[0].pid)
+            for client in stalled:
+                client.stall()
+            await asyncio.sleep(scale.seconds(30))
+            verdict.figures["memory grew by"] = f"{(resident_bytes(s.gateways[0].pid) - memory) / 2**20:.0f} MiB"
+            healthy = [t for c in s.clients if c not in stalled for t in c.received.latencies]
+            verdict.figures["healthy p99"] = f"{percentile(healthy, 0.99) * 1000:.0f} ms"
+            for client in stalled:
+                client.read_on()
+    return verdict
+
+
+async def drained(scale: Scale) -> Verdict:
+    """SIGTERM with 2,000 clients: closes spread over the window, whole events, nothing lost; they go to the next."""
+    seconds = scale.seconds(10)
+    async with stage(gateways=2, settings={"GATEWAY_DRAIN_SECONDS": f"{seconds:g}"}) as s:
+        channels = s.users(scale.clients(2000))
+        leaving, staying = s.gateways
+        s.gateways = [leaving]
+        async with running(s, [*channels, "broadcast"], scale.rate(200)) as (_, verdict):
+            s.gateways = [staying]
+            started = time.monotonic()
+            leaving.terminate()
+            verdict.figures["exit status"] = await leaving.wait(within=seconds + 15)
+            verdict.figures["ended after"] = f"{time.monotonic() - started:.1f} s of {seconds:.0f}"
+            closed = sorted(client.closed_at - started for client in s.clients if client.closed_at is not None)
+            verdict.figures["closes spread over"] = f"{(closed[-1] - closed[0]) / seconds:.0%}"
+        verdict.figures["cut inside a block"] = sum(c.received.cut_inside_a_block for c in s.clients)
+        verdict.figures["told to reconnect"] = sum(c.received.told["gateway.reconnect"] for c in s.clients)
+    return verdict
+
+
+async def rolling_restart(scale: Scale) -> Verdict:
+    """Three processes restarted one after the other; 3,000 clients, 1,000 deliveries/s."""
+    seconds = scale.seconds(5)
+    async with stage(gateways=3, settings={"GATEWAY_DRAIN_SECONDS": f"{seconds:g}"}) as s:
+        channels = s.users(scale.clients(3000))
+        async with running(s, channels, scale.rate(1000)) as (_, verdict):
+            for old in list(s.gateways):
+                s.gateways.remove(old)
+                old.terminate()
+                assert await old.wait(within=seconds + 15) == 0
+                new = GatewayProcess(s.settings)
+                s.started.append(new)
+                await new.start()
+                s.gateways.append(new)
+        verdict.figures["cut inside a block"] = sum(c.received.cut_inside_a_block for c in s.clients)
+    return verdict
+
+
+async def output_buffer_kill(scale: Scale) -> Verdict:
+    """Redis drops the listener: it stands still (SIGSTOP) through a burst of 40 MB, with an output limit of 1 MB."""
+    async with stage(gateways=2, client_output_buffer_limit="pubsub 1mb 1mb 60") as s:
+        listener, publisher = s.gateways
+        s.gateways, s.publish_to = [listener], [publisher]
+        channels = s.users(20)
+        async with running(s, channels, 100, size=4000) as (load, verdict):
+            os.kill(listener.pid, signal.SIGSTOP)
+            await load.burst(round(scale.seconds(5) * 2000))
+            os.kill(listener.pid, signal.SIGCONT)
+        verdict.figures["links lost"] = listener.log.count("broker.link_lost")
+    return verdict
+
+
+async def lost_replies(scale: Scale) -> Verdict:
+    """A hundred publishes whose answer from Redis is lost: one entry each, since the key is sent again."""
+    async with stage(through_proxy=True) as s:
+        proxy = s.proxy
+        assert proxy is not None
+        async with running(s, s.users(20), 100) as (_, verdict):
+            for count in range(1, scale.clients(100) + 1):
+                proxy.lose_reply(to=b":dedupe:")
+                await until(partial(has_lost, proxy, count), within=10, what="a reply is lost")
+        verdict.figures["replies lost"] = proxy.lost_replies
+    return verdict
+
+
+def has_lost(proxy: Proxy, replies: int) -> bool:
+    return proxy.lost_replies >= replies
+
+
+async def mid_subscribe_leavers(scale: Scale) -> Verdict:
+    """10,000 connects that leave mid-subscribe: channels, tasks and descriptors back to where they were."""
+    async with stage(settings={"GATEWAY_LINGER_SECONDS": "0.5"}) as s:
+        admin = redis.asyncio.Redis.from_url(s.redis.url)
+        channels = s.users(20)
+        async with running(s, channels, 100) as (_, verdict):
+            descriptors = open_descriptors(s.gateways[0].pid)
+            leavers = scale.clients(10_000)
+            for start in range(0, leavers, 50):
+                await asyncio.gather(*(visit(s, f"leaver{start + n}") for n in range(50)))
+            await until(lambda: subscriptions_are(admin, s), within=30, what="only the fleet's channels are left")
+            pool = READS_AT_ONCE + 2  # connections to Redis that stay open, to be used again
+            await until(
+                lambda: open_descriptors(s.gateways[0].pid) <= descriptors + pool,
+                within=30,
+                what=f"no more than {descriptors} + {pool} descriptors",
+            )
+            verdict.figures["left"] = leavers
+        await admin.aclose()
+    return verdict
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def resident_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+
+def open_descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+Scenario = Callable[[Scale], Awaitable[Verdict]]
+
+ALL = (
+    redis_killed,
+    redis_stopped,
+    black_hole,
+    pubsub_killed,
+    reconnects,
+    stalled_clients,
+    drained,
+    rolling_restart,
+    output_buffer_kill,
+    lost_replies,
+    mid_subscribe_leavers,
+)

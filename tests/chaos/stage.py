@@ -1,0 +1,96 @@
+"""What every scenario stands on: a Redis that survives a crash, gateways, a fleet of clients and a load."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import jwt
+from chaos.fleet import Client
+from chaos.judge import Verdict, everything_arrived, judge
+from chaos.load import Load
+from proxy import Proxy
+from servers import GatewayProcess, RedisServer
+
+
+@dataclass(slots=True)
+class Stage:
+    """`listens` says which channels each client is on, by its number."""
+
+    redis: RedisServer
+    gateways: list[GatewayProcess]
+    publish_key: str
+    secret: str
+    settings: dict[str, str]
+    proxy: Proxy | None
+    started: list[GatewayProcess] = field(default_factory=list)
+    publish_to: list[GatewayProcess] | None = None
+    clients: list[Client] = field(default_factory=list)
+    listens: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def any_gateway(self) -> str:
+        return random.choice(self.gateways).url
+
+    def any_publishing_gateway(self) -> str:
+        return random.choice(self.publish_to or self.gateways).url
+
+    def token(self, user: str) -> str:
+        return jwt.encode({"sub": user, "exp": time.time() + 3600}, self.secret, algorithm="HS256")
+
+    def client(self, user: str) -> Client:
+        client = Client(self.any_gateway, "/v1/events", self.token(user))
+        self.listens[len(self.clients)] = (f"user:{user}", "broadcast")
+        self.clients.append(client)
+        return client
+
+    def users(self, count: int) -> list[str]:
+        """So many clients, each a user of its own; returns the channels."""
+        for number in range(count):
+            self.client(f"u{number}")
+        return [f"user:u{number}" for number in range(count)]
+
+    def load(self, channels: list[str], *, rate: float, size: int = 0) -> Load:
+        return Load(self.any_publishing_gateway, self.publish_key, channels, rate=rate, size=size)
+
+    async def verdict(self, load: Load, *, within: float = 30) -> Verdict:
+        """Once everything arrived, or did not in time."""
+        await everything_arrived(self.clients, load.published, listens=self.listens, within=within)
+        return judge(self.clients, load.published, self.listens)
+
+    def errors(self) -> list[str]:
+        """Lines of the gateways' logs that should not be there."""
+        bad = ('"level": "error"', "Traceback", '"level": "critical"')
+        return [line for gateway in self.started for line in gateway.log.splitlines() if any(b in line for b in bad)]
+
+
+@asynccontextmanager
+async def stage(
+    *, gateways: int = 1, through_proxy: bool = False, settings: Mapping[str, str] | None = None, **redis: str
+) -> AsyncIterator[Stage]:
+    """Started in order, ended in reverse. `through_proxy`: the gateways' way to Redis can be broken."""
+    options = {"appendonly": "yes", "appendfsync": "always"} | redis
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(RedisServer(**options))
+        proxy = await stack.enter_async_context(Proxy(server.port)) if through_proxy else None
+        secret, key = secrets.token_hex(32), secrets.token_hex(16)
+        env = {
+            "GATEWAY_BROKER_URL": proxy.url if proxy is not None else server.url,
+            "GATEWAY_JWT_SECRET": secret,
+            "GATEWAY_PUBLISH_KEYS": key,
+            "GATEWAY_RETRY_MS": "500",
+            "GATEWAY_RETENTION_MAX_EVENTS": "100000",
+            **(settings or {}),
+        }
+        running = [GatewayProcess(env) for _ in range(gateways)]
+        for gateway in running:
+            await gateway.start()
+        stage_ = Stage(server, running, key, secret, env, proxy, list(running))
+        try:
+            yield stage_
+        finally:
+            for gateway in stage_.started:
+                await gateway.__aexit__(None, None, None)
