@@ -9,7 +9,8 @@ GatewayError
 ├── NotAllowed          403
 ├── Conflict            409
 ├── RateLimited         429  carries `retry_after`
-└── BrokerUnavailable   503  carries `retry_after`
+├── BrokerUnavailable   503  carries `retry_after`
+└── AtCapacity          503  carries `retry_after`
 """
 
 from __future__ import annotations

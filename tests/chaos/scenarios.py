@@ -45,15 +45,17 @@ FULL = Scale(load=1.0, time=1.0)
 
 
 @asynccontextmanager
-async def running(s: Stage, channels: list[str], rate: float, *, size: int = 0) -> AsyncIterator[tuple[Load, Verdict]]:
+async def running(
+    s: Stage, scale: Scale, channels: list[str], rate: float, *, size: int = 0
+) -> AsyncIterator[tuple[Load, Verdict]]:
     """Everybody connected and the load on, while the body makes its fault; then the verdict is filled in."""
     verdict = Verdict()
     async with Fleet(s.clients) as fleet:
         with Pulse(s.gateways[0].url) as pulse:
             async with s.load(channels, rate=rate, size=size) as load:
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(scale.seconds(5))
                 yield load, verdict
-                await asyncio.sleep(1)
+                await asyncio.sleep(scale.seconds(5))
             await fleet.settled()
             judged = await s.verdict(load)
         verdict.take(judged)
@@ -77,7 +79,7 @@ async def redis_killed(scale: Scale) -> Verdict:
     """kill -9 Redis (append-only, fsync always), back after 5 s; 500 clients, 2,000 events/s to users."""
     async with stage() as s:
         channels = s.users(scale.clients(500))
-        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+        async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
             s.redis.kill()
             await asyncio.sleep(scale.seconds(5))
             await s.redis.start()
@@ -89,7 +91,7 @@ async def redis_stopped(scale: Scale) -> Verdict:
     """SIGSTOP Redis for 30 s, 500 clients, 2,000 events/s."""
     async with stage() as s:
         channels = s.users(scale.clients(500))
-        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+        async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
             stopped = time.monotonic()
             s.redis.pause()
             await until(lambda: "broker.link_lost" in s.gateways[0].log, within=10, what="the loss is noticed")
@@ -105,7 +107,7 @@ async def black_hole(scale: Scale) -> Verdict:
     async with stage(through_proxy=True) as s:
         assert s.proxy is not None
         channels = s.users(scale.clients(500))
-        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+        async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
             s.proxy.black_hole()
             cpu, started = cpu_seconds(s.gateways[0].pid), time.monotonic()
             await asyncio.sleep(scale.seconds(90))
@@ -122,7 +124,7 @@ async def pubsub_killed(scale: Scale) -> Verdict:
         channels = s.users(scale.clients(500))
         admin = redis.asyncio.Redis.from_url(s.redis.url)
         churn = asyncio.create_task(come_and_go(s, scale.rate(200)))
-        async with running(s, channels, scale.rate(2000)) as (_, verdict):
+        async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
             for _ in range(20):
                 await admin.client_kill_filter(_type="pubsub")
                 await asyncio.sleep(scale.seconds(60) / 20)
@@ -172,7 +174,7 @@ async def reconnects(scale: Scale) -> Verdict:
     """1,000 reconnects with Last-Event-ID at random moments, over two gateways, while publishing 2,000/s."""
     async with stage(gateways=2) as s:
         channels = s.users(scale.clients(200))
-        async with running(s, [*channels, "broadcast"], scale.rate(2000)) as (_, verdict):
+        async with running(s, scale, [*channels, "broadcast"], scale.rate(2000)) as (_, verdict):
             for _ in range(scale.clients(1000)):
                 random.choice(s.clients).drop()
                 await asyncio.sleep(random.uniform(0, 0.02))
@@ -186,7 +188,7 @@ async def stalled_clients(scale: Scale) -> Verdict:
         channels = s.users(scale.clients(2000))
         stalled = s.clients[:: len(s.clients) // max(len(s.clients) // 10, 1)]
         busy = [channel for number, channel in enumerate(channels) if s.clients[number] in stalled]
-        async with running(s, busy + channels, scale.rate(5000), size=2000) as (_, verdict):
+        async with running(s, scale, busy + channels, scale.rate(5000), size=2000) as (_, verdict):
             memory = resident_bytes(s.gateways[0].pid)
             for client in stalled:
                 client.stall()
@@ -206,7 +208,7 @@ async def drained(scale: Scale) -> Verdict:
         channels = s.users(scale.clients(2000))
         leaving, staying = s.gateways
         s.gateways = [leaving]
-        async with running(s, [*channels, "broadcast"], scale.rate(200)) as (_, verdict):
+        async with running(s, scale, [*channels, "broadcast"], scale.rate(200)) as (_, verdict):
             s.gateways = [staying]
             started = time.monotonic()
             leaving.terminate()
@@ -224,7 +226,7 @@ async def rolling_restart(scale: Scale) -> Verdict:
     seconds = scale.seconds(5)
     async with stage(gateways=3, settings={"GATEWAY_DRAIN_SECONDS": f"{seconds:g}"}) as s:
         channels = s.users(scale.clients(3000))
-        async with running(s, channels, scale.rate(1000)) as (_, verdict):
+        async with running(s, scale, channels, scale.rate(1000)) as (_, verdict):
             for old in list(s.gateways):
                 s.gateways.remove(old)
                 old.terminate()
@@ -243,7 +245,7 @@ async def output_buffer_kill(scale: Scale) -> Verdict:
         listener, publisher = s.gateways
         s.gateways, s.publish_to = [listener], [publisher]
         channels = s.users(20)
-        async with running(s, channels, 100, size=4000) as (load, verdict):
+        async with running(s, scale, channels, 100, size=4000) as (load, verdict):
             os.kill(listener.pid, signal.SIGSTOP)
             await load.burst(round(scale.seconds(5) * 2000))
             os.kill(listener.pid, signal.SIGCONT)
@@ -256,7 +258,7 @@ async def lost_replies(scale: Scale) -> Verdict:
     async with stage(through_proxy=True) as s:
         proxy = s.proxy
         assert proxy is not None
-        async with running(s, s.users(20), 100) as (_, verdict):
+        async with running(s, scale, s.users(20), 100) as (_, verdict):
             for count in range(1, scale.clients(100) + 1):
                 proxy.lose_reply(to=b":dedupe:")
                 await until(partial(has_lost, proxy, count), within=10, what="a reply is lost")
@@ -273,7 +275,7 @@ async def mid_subscribe_leavers(scale: Scale) -> Verdict:
     async with stage(settings={"GATEWAY_LINGER_SECONDS": "0.5"}) as s:
         admin = redis.asyncio.Redis.from_url(s.redis.url)
         channels = s.users(20)
-        async with running(s, channels, 100) as (_, verdict):
+        async with running(s, scale, channels, 100) as (_, verdict):
             descriptors = open_descriptors(s.gateways[0].pid)
             leavers = scale.clients(10_000)
             for start in range(0, leavers, 50):
