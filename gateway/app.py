@@ -19,6 +19,7 @@ from .frames import control_frame
 from .hub import CloseReason, Hub
 from .hub.heartbeat import beat
 from .relay import Relay
+from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
 from .web import health, publish, stream
@@ -109,7 +110,10 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     """The background of a process: broker link and heartbeat."""
     gateway = app[GATEWAY]
     await gateway.relay.start()
-    tasks = [_owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval))]
+    tasks = [
+        _owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval)),
+        _owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag)),
+    ]
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from functools import partial
 
 import redis.asyncio
 from chaos.fleet import Fleet
-from chaos.judge import Pulse, Verdict, percentile
+from chaos.judge import Verdict, percentile
 from chaos.load import Load
 from chaos.stage import Stage, stage
 from proxy import Proxy
@@ -51,15 +51,13 @@ async def running(
     """Everybody connected and the load on, while the body makes its fault; then the verdict is filled in."""
     verdict = Verdict()
     async with Fleet(s.clients) as fleet:
-        with Pulse(s.gateways[0].url) as pulse:
-            async with s.load(channels, rate=rate, size=size) as load:
-                await asyncio.sleep(scale.seconds(5))
-                yield load, verdict
-                await asyncio.sleep(scale.seconds(5))
-            await fleet.settled()
-            judged = await s.verdict(load)
-        verdict.take(judged)
-    verdict.figures |= {"worst /livez": f"{pulse.worst * 1000:.0f} ms", "503s": load.unavailable}
+        async with s.load(channels, rate=rate, size=size) as load:
+            await asyncio.sleep(scale.seconds(5))
+            yield load, verdict
+            await asyncio.sleep(scale.seconds(5))
+        await fleet.settled()
+        verdict.take(await s.verdict(load))
+        verdict.figures |= {"503s": load.unavailable, "loop lag": await s.loop_lag()}
     if errors := s.errors():
         verdict.figures["errors logged"] = f"{len(errors)}: {errors[0][:300]}"
 

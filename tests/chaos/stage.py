@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+import aiohttp
 import jwt
 from chaos.fleet import Client
-from chaos.judge import Verdict, everything_arrived, judge
+from chaos.judge import Verdict, everything_arrived, judge, loop_lag
 from chaos.load import Load
 from proxy import Proxy
 from servers import GatewayProcess, RedisServer
@@ -60,6 +61,17 @@ class Stage:
         """Once everything arrived, or did not in time."""
         await everything_arrived(self.clients, load.published, listens=self.listens, within=within)
         return judge(self.clients, load.published, self.listens)
+
+    async def loop_lag(self) -> str:
+        """How late the event loops of the gateways still running ever were."""
+        worst, often = 0.0, 0
+        async with aiohttp.ClientSession() as session:
+            for gateway in self.started:
+                if gateway.running:
+                    async with session.get(gateway.url + "/metrics") as response:
+                        bound, over = loop_lag(await response.text())
+                        worst, often = max(worst, bound), often + over
+        return f"≤ {worst:g} s ({often} × over 0.25)"
 
     def errors(self) -> list[str]:
         """Lines of the gateways' logs that should not be there."""
