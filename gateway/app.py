@@ -60,7 +60,7 @@ def build(settings: Settings) -> web.Application:
 
 
 def run(settings: Settings, warnings: Iterable[str] = ()) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. A second signal ends it at once."""
+    """Serve until SIGTERM, then drain; SIGINT (Ctrl-C), and a second SIGTERM, end it at once."""
     gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level)
     for warning in warnings:
         log.warning("config.ignored", detail=warning)
@@ -84,21 +84,21 @@ async def _serve(app: web.Application, settings: Settings) -> None:
         if settings.dev:
             print(_WELCOME.format(url=f"http://{settings.host}:{port}"), flush=True)
         stopping = _signals()
-        await stopping.get()
-        log.info("gateway.draining", seconds=settings.drain_seconds, connections=len(app[GATEWAY].hub.connections))
-        await _until_second_signal(drain(app[GATEWAY]), stopping)
+        seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0
+        log.info("gateway.draining", seconds=seconds, connections=len(app[GATEWAY].hub.connections))
+        await _until_second_signal(drain(app[GATEWAY], seconds), stopping)
     finally:
         await runner.cleanup()
     log.info("gateway.stopped")
 
 
-async def drain(gateway: Gateway) -> None:
-    """Fail readiness at once; close the streams evenly over the drain time, in random order."""
+async def drain(gateway: Gateway, seconds: float) -> None:
+    """Fail readiness at once; close the streams evenly over `seconds`, in random order."""
     gateway.draining = True
     connections = list(gateway.hub.connections)
     random.shuffle(connections)
     loop = asyncio.get_running_loop()
-    started, seconds = loop.time(), gateway.settings.drain_seconds
+    started = loop.time()
     for number, connection in enumerate(connections):
         await asyncio.sleep(started + seconds * number / len(connections) - loop.time())
         retry = stream.jittered(gateway.settings.retry_ms)
@@ -165,17 +165,17 @@ def _refuse_unsupported(settings: Settings) -> None:
         raise ConfigError([f"{env_name(name)}: not supported by this version yet" for name in given])
 
 
-def _signals() -> asyncio.Queue[None]:
-    """Yields once for each SIGTERM or SIGINT."""
-    queue: asyncio.Queue[None] = asyncio.Queue()
+def _signals() -> asyncio.Queue[signal.Signals]:
+    """Yields each SIGTERM and SIGINT."""
+    queue: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, queue.put_nowait, None)
+        loop.add_signal_handler(number, queue.put_nowait, number)
     return queue
 
 
-async def _until_second_signal(work: Coroutine[Any, Any, None], signals: asyncio.Queue[None]) -> None:
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(signals.get())]
+async def _until_second_signal(work: Coroutine[Any, Any, None], signals: asyncio.Queue[signal.Signals]) -> None:
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(work), asyncio.create_task(signals.get())]
     _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()

@@ -73,6 +73,8 @@ class Healing:
         # else it was under way while a healing read it: history was ahead of its announcement
 
     def watermark(self, tip: EventId) -> None:
+        if not self._broker.retention:
+            return  # events have no ids, so there is no position to hand on
         if self._held is not None:
             self._hold(tip)
         elif tip >= self._hub.tip:
@@ -159,7 +161,7 @@ class Healing:
             page = await until_available(lambda: self._broker.read(list(times), self._hub.tip, max(times.values()) + 1))
             if page.upto <= self._hub.tip:
                 return missed
-            self._tell_gap_on(page)
+            self._lost(page)
             entries = [entry for entry in page.entries if entry.id is not None and entry.id <= upto]
             for entry in entries:
                 self._hub.dispatch(entry)
@@ -168,20 +170,22 @@ class Healing:
         self._hub.tip = max(self._hub.tip, upto)
         return missed
 
-    def _tell_gap_on(self, page: Page) -> None:
-        on_lost = {c for name in page.lost for c in self._hub.channels[name].live} if page.lost else set()
-        for connection in on_lost:
-            self._hub.tell_gap(connection, str(connection.cursor), page.oldest)
+    def _lost(self, page: Page) -> None:
+        """Something after the hub's tip is gone. Who stands further back must not be given the tails that lack it;
+        who is ahead of the tip, from a history read meanwhile, learns from its own history whether it lost it."""
+        channels = [channel for name in page.lost if (channel := self._hub.channels.get(name)) is not None]
+        for channel in channels:
+            channel.lacks(page.upto)
+        for connection in list(dict.fromkeys(c for channel in channels for c in channel.live)):
+            if connection.cursor is not None and connection.cursor <= self._hub.tip:
+                self._hub.tell_gap(connection, str(connection.cursor), page.oldest)
+            else:
+                self._hub.set_back(connection)
 
     async def _begin_anew(self) -> None:
         """The journal does not hold the tip any more: trimmed past it, deleted, or rewritten by a failover.
 
         Every connection is brought forward from its own cursor, and learns by its own history whether it lost
-        something. One whose cursor the broker never gave lost what the broker forgot: it goes on from the tip.
+        something. A cursor that the broker does not know (any more) is told as a gap, like one that never was.
         """
-        tip = await until_available(self._broker.tip)
-        self._hub.begin_anew(tip)
-        for connection in self._hub.connections:
-            if connection.cursor is not None and connection.cursor > tip:
-                self._hub.tell_gap(connection, str(connection.cursor), None)
-                connection.cursor = tip
+        self._hub.begin_anew(await until_available(self._broker.tip))

@@ -75,6 +75,10 @@ class Relay:
         elif connection.cursor is None:
             connection.cursor = await until_available(self.broker.tip)
             self._announced_since(connection, connection.cursor)
+        elif connection.cursor > self.hub.tip:  # not heard of here yet, or nowhere: the tails cannot tell
+            tip = await until_available(self.broker.tip)
+            if connection.cursor > tip:
+                connection.forget_cursor()
 
     def leave(self, connection: Connection) -> None:
         """Deregister; the last one to leave a channel lets its subscription linger."""
@@ -83,54 +87,55 @@ class Relay:
 
     async def serve(self, connection: Connection) -> CloseReason:
         """Bring the connection to the tip, and again whenever it fell behind. Returns why it was closed."""
-        told_gap = False
-        if connection.unknown is not None and self.broker.retention:
-            self.hub.tell_gap(connection, connection.unknown, None)
-            told_gap = True
+        told: EventId | None = None  # a gap, for whatever was lost up to here
         while connection.close_reason is None:
             outcome = self.hub.advance(connection)
             if outcome is Advance.FULL:
                 await self._drained(connection)
             elif outcome is Advance.NEEDS_HISTORY:
-                told_gap = await self._replay_a_page(connection, told_gap)
+                told = await self._replay_a_page(connection, told)
             else:
-                if told_gap and connection.cursor is not None:
+                if told is not None and connection.cursor is not None:
                     connection.put(cursor_frame(connection.cursor))
-                    told_gap = False
+                    told = None
                 await connection.wake.wait()
                 connection.wake.clear()
                 if connection.state is State.BEHIND and not self.broker.retention:
                     connection.close(CloseReason.SLOW)
         return connection.close_reason
 
-    async def _replay_a_page(self, connection: Connection, told_gap: bool) -> bool:
+    async def _replay_a_page(self, connection: Connection, told: EventId | None) -> EventId | None:
         cursor = connection.cursor
         assert cursor is not None
         try:
             page = await self.broker.read(connection.channels, cursor, self._replay_page)
         except BrokerUnavailable:
             await asyncio.sleep(RETRY_READ_EVERY)
-            return told_gap
+            return told
         self._announced_since(connection, page.tip)
-        if page.lost and not told_gap:
-            self.hub.tell_gap(connection, str(cursor), page.oldest)
-        connection.cursor = min(cursor, page.upto)  # one outside the horizon begins anew
+        if page.upto < cursor:  # outside the broker's horizon: as good as none
+            connection.forget_cursor()
+            return told
+        if connection.unknown is not None or (page.lost and (told is None or page.upto > told)):
+            self.hub.tell_gap(connection, connection.unknown or str(cursor), page.oldest)
+            connection.unknown, told = None, page.upto
         if self.hub.give(connection, [Frame(entry) for entry in page.entries]):
             connection.cursor = page.upto
         else:
             # The rest of the page is not kept while a slow client drains: it is read again from where it stands.
             await self._drained(connection)
-        return told_gap or bool(page.lost)
+        return told
 
     async def _drained(self, connection: Connection) -> None:
         """Wait for room in the socket; give up on a client that takes nothing for the send timeout."""
         clock = asyncio.get_running_loop().time
-        waiting, moved_at = connection.buffered(), clock()
+        before = waiting = connection.buffered()
+        moved_at = clock()
         while connection.close_reason is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AT_SOCKET_EVERY):
                     await connection.drained()
-                    if connection.buffered() < waiting:
+                    if connection.buffered() < before:
                         return
                     await asyncio.sleep(POLL_SOCKET_EVERY)
             if connection.buffered() < waiting:

@@ -112,7 +112,7 @@ async def test_a_drain_spreads_the_ends() -> None:
         await asyncio.gather(*(stream.open() for stream in streams))
         try:
             began = time.time()
-            draining = asyncio.create_task(drain(gateway.gateway))
+            draining = asyncio.create_task(drain(gateway.gateway, gateway.gateway.settings.drain_seconds))
             ends = sorted([await stream.end() - began for stream in streams])
             await draining
         finally:
@@ -137,7 +137,7 @@ async def test_a_drain_is_in_random_order() -> None:
         for stream in streams:
             await stream.open()
         try:
-            await drain(gateway.gateway)
+            await drain(gateway.gateway, gateway.gateway.settings.drain_seconds)
             ends = [await stream.end() for stream in streams]
         finally:
             await asyncio.gather(*(stream.close() for stream in streams))
@@ -148,7 +148,7 @@ async def test_a_drain_of_nothing_is_over_at_once() -> None:
     """Without streams there is nothing to wait for."""
     async with served(drain_seconds=60) as gateway:
         async with asyncio.timeout(2):
-            await drain(gateway.gateway)
+            await drain(gateway.gateway, gateway.gateway.settings.drain_seconds)
         assert gateway.gateway.draining
 
 
@@ -157,7 +157,7 @@ async def test_events_that_were_on_their_way_arrive_before_the_end() -> None:
     async with served(drain_seconds=0, join_window_ms=200) as gateway, Stream(gateway.url, "user=alice") as stream:
         for number in range(50):
             await gateway.publish("alice", data=number)
-        await drain(gateway.gateway)
+        await drain(gateway.gateway, gateway.gateway.settings.drain_seconds)
         await stream.end()
         assert not stream.cut
         resumed = stream.resumed()

@@ -45,7 +45,8 @@ class Horizon(NamedTuple):
 def page(slices: Sequence[Slice], after: EventId, horizon: Horizon) -> Page:
     """Merge the slices of one moment. `after` may be any id: one outside the horizon is a gap."""
     oldest = min((s.oldest for s in slices if s.oldest is not None), default=None)
-    if after > horizon.tip or START < after < horizon.epoch:
+    epoch = min(horizon.epoch, oldest or horizon.epoch)  # the journal may have been deleted, and not the histories
+    if after > horizon.tip or START < after < epoch:
         return Page([], START, horizon.tip, lost=tuple(s.channel for s in slices), oldest=oldest)
     upto = min((s.entries[-1].id or START for s in slices if s.truncated), default=horizon.tip)
     merged = [

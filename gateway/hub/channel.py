@@ -50,4 +50,8 @@ class Channel:
         if self.tail and self.tail[0] is frame:
             self.tail.popleft()
             if frame.id is not None:
-                self.forgotten = frame.id
+                self.lacks(frame.id)
+
+    def lacks(self, id: EventId) -> None:
+        """Something up to `id` is not in the tail: it is no use to a cursor before that."""
+        self.forgotten = max(self.forgotten, id)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from ..channels import matches
 from ..frames import chunk
-from ..ids import EventId
+from ..ids import START, EventId
 from .frame import Frame, join
 
 
@@ -117,6 +117,10 @@ class Connection:
         self.chunked = chunked
         self.plain = chunked and not self.types
         self.sent_at = asyncio.get_running_loop().time()
+
+    def forget_cursor(self) -> None:
+        """The broker does not know it: begin at the beginning, and say so."""
+        self.unknown, self.cursor = str(self.cursor), START
 
     def put(self, body: bytes) -> None:
         """Write the gateway's own frames (retry, control, heartbeat)."""

@@ -254,10 +254,15 @@ class Hub:
             channel.floor = None
             channel.forgotten = tip
         for connection in self.connections:
-            if connection.state is State.LIVE:
-                connection.seen_serial = self.serial
-                self._not_live(connection, State.BEHIND)
-                connection.wake.set()
+            self.set_back(connection)
+
+    def set_back(self, connection: Connection) -> None:
+        """Have a live connection brought forward from its cursor, as if it had fallen behind."""
+        self.flush()
+        if connection.state is State.LIVE:
+            connection.seen_serial = self.serial
+            self._not_live(connection, State.BEHIND)
+            connection.wake.set()
 
     def _fall_behind(self, connection: Connection, missed: Frame) -> None:
         self.stats.fell_behind += 1
