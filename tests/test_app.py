@@ -133,7 +133,7 @@ async def test_a_drain_spreads_the_ends() -> None:
 async def test_a_drain_is_in_random_order() -> None:
     """The oldest streams are not always the first to go."""
     async with served(drain_seconds=0.5) as gateway:
-        streams = [Stream(gateway.url, f"user=u{number}") for number in range(20)]
+        streams = [Stream(gateway.url, f"user=u{number:02}") for number in range(20)]
         for stream in streams:
             await stream.open()
         try:

@@ -224,9 +224,9 @@ def test_data_is_anything_json_can_hold(value: Any, text: str) -> None:
         (circular_list(), "not JSON"),
         (circular_dict(), "not JSON"),
         (nested(100_000), "too deeply"),
-        ("\ud800", "surrogate"),
-        ({"\udfff": 1}, "surrogate"),
-        (["ok", {"a": "x\ud83dx"}], "surrogate"),
+        ("\ud800", "lone surrogate"),
+        ({"\udfff": 1}, "lone surrogate"),
+        (["ok", {"a": "x\ud83dx"}], "lone surrogate"),
     ],
     ids=lambda value: shown(value) if isinstance(value, str) else type(value).__name__,
 )

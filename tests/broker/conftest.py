@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, Protocol
@@ -11,14 +10,17 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-pytest.register_assert_rewrite("broker.contract", "broker.contract_history", "broker.listening")
+pytest.register_assert_rewrite(
+    "broker.contract", "broker.contract_history", "broker.contract_subscribe", "broker.listening"
+)
 
-from broker.listening import Heard  # noqa: E402: its assertions are rewritten first
+from broker.listening import Heard  # noqa: E402 - its assertions are rewritten first
+from servers import until  # noqa: E402
+
 from gateway.broker.base import Broker  # noqa: E402
 from gateway.broker.memory import MemoryBroker, wall_clock_ms  # noqa: E402
 from gateway.broker.redis import RedisBroker  # noqa: E402
 from gateway.broker.redis.publisher import Policy  # noqa: E402
-from servers import until  # noqa: E402
 
 
 class Process(NamedTuple):
@@ -126,9 +128,3 @@ async def redis_world(redis_url: str, prefix: str) -> AsyncIterator[RedisWorld]:
     made = RedisWorld(redis_url, prefix)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def tasks_before() -> set[asyncio.Task[Any]]:
-    """The tasks that were there before the test did anything."""
-    return set()

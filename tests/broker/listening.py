@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from servers import until
+
 from gateway.broker.base import Broker, Publication, Receipt
 from gateway.events import Entry, SSEEvent
 from gateway.ids import EventId
-from servers import until
 
 
 class Heard:
@@ -28,15 +29,15 @@ class Heard:
         self.marks.append(tip)
         self.order.append(tip)
 
-    def link_lost(self, reason: str) -> None:
-        self.said.append(f"lost: {reason}")
+    def link_lost(self) -> None:
+        self.said.append("lost")
 
     def link_restored(self) -> None:
         self.said.append("restored")
 
     @property
-    def losses(self) -> list[str]:
-        return [said for said in self.said if said != "restored"]
+    def losses(self) -> int:
+        return self.said.count("lost")
 
     @property
     def restored(self) -> int:
