@@ -161,7 +161,7 @@ class Healing:
             page = await until_available(lambda: self._broker.read(list(times), self._hub.tip, max(times.values()) + 1))
             if page.upto <= self._hub.tip:
                 return missed
-            self._lost(page)
+            self._lost(page, min(page.upto, upto))
             entries = [entry for entry in page.entries if entry.id is not None and entry.id <= upto]
             for entry in entries:
                 self._hub.dispatch(entry)
@@ -170,12 +170,12 @@ class Healing:
         self._hub.tip = max(self._hub.tip, upto)
         return missed
 
-    def _lost(self, page: Page) -> None:
+    def _lost(self, page: Page, upto: EventId) -> None:
         """Something after the hub's tip is gone. Who stands further back must not be given the tails that lack it;
         who is ahead of the tip, from a history read meanwhile, learns from its own history whether it lost it."""
         channels = [channel for name in page.lost if (channel := self._hub.channels.get(name)) is not None]
         for channel in channels:
-            channel.lacks(page.upto)
+            channel.lacks(upto)
         for connection in list(dict.fromkeys(c for channel in channels for c in channel.live)):
             if connection.cursor is not None and connection.cursor <= self._hub.tip:
                 self._hub.tell_gap(connection, str(connection.cursor), page.oldest)

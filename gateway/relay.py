@@ -118,12 +118,17 @@ class Relay:
             return told
         if connection.unknown is not None or (page.lost and (told is None or page.upto > told)):
             self.hub.tell_gap(connection, connection.unknown or str(cursor), page.oldest)
-            connection.unknown, told = None, page.upto
+            told = page.upto
         if self.hub.give(connection, [Frame(entry) for entry in page.entries]):
             connection.cursor = page.upto
         else:
             # The rest of the page is not kept while a slow client drains: it is read again from where it stands.
             await self._drained(connection)
+        if connection.cursor != START:  # else it has not begun: the next page may lack more than this gap told of
+            connection.unknown = None
+        if page.upto == cursor and not self.hub.covers(connection):
+            # The tails begin after the tip: the broker's ids went back. Healing will see to it.
+            await asyncio.sleep(RETRY_READ_EVERY)
         return told
 
     async def _drained(self, connection: Connection) -> None:
@@ -144,11 +149,13 @@ class Relay:
                 connection.close(CloseReason.STALLED)
 
     def _announced_since(self, connection: Connection, tip: EventId) -> None:
-        """`tip` was read after the channels were confirmed: whatever is newer is announced, or healed."""
+        """`tip` was read after the channels were confirmed: whatever is newer is announced, or healed.
+
+        The least of such tips will do; a greater one may be of events that a failover unmade, and never come again.
+        """
         for name in connection.channels:
             channel = self.hub.channels[name]
-            if channel.floor is None:
-                channel.floor = tip
+            channel.floor = tip if channel.floor is None else min(channel.floor, tip)
 
     def _drop(self, name: str) -> None:
         self._lingering.pop(name, None)

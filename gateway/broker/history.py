@@ -74,6 +74,6 @@ def _lost(slice_: Slice, after: EventId, upto: EventId, horizon: Horizon) -> boo
         seen = entry.id
     if slice_.truncated:
         return False
-    if slice_.last is None:
-        return seen.ms < horizon.now_ms - horizon.memory_ms
+    if slice_.last is None:  # after the tip there was nothing on any channel, however long ago that is
+        return seen < horizon.tip and seen.ms < horizon.now_ms - horizon.memory_ms
     return slice_.last > seen

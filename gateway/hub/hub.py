@@ -206,10 +206,10 @@ class Hub:
         self.flush()  # so that nothing waits that the tails already gave to this connection
         if connection.state is State.LIVE:
             return Advance.LIVE
-        channels = [self.channels[name] for name in connection.channels]
         cursor = connection.cursor
-        if cursor is None or not all(channel.covers(cursor) for channel in channels):
+        if cursor is None or not self.covers(connection):
             return Advance.NEEDS_HISTORY
+        channels = [self.channels[name] for name in connection.channels]
         frames = [frame for channel in channels for frame in channel.after(cursor, connection.seen_serial)]
         frames.sort(key=lambda frame: frame.serial)
         if not self.give(connection, frames):
@@ -219,6 +219,11 @@ class Hub:
         for channel in channels:
             channel.live[connection] = None
         return Advance.LIVE
+
+    def covers(self, connection: Connection) -> bool:
+        """Whether the tails hold everything after its cursor."""
+        cursor = connection.cursor
+        return cursor is not None and all(self.channels[name].covers(cursor) for name in connection.channels)
 
     def give(self, connection: Connection, frames: Sequence[Frame]) -> bool:
         """Replay frames, in pieces of bounded size. False when its socket is full; the cursor tells how far it got."""

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 from chaos.fleet import Client, Fleet
-from chaos.load import Load
 from chaos.stage import Stage
 from nginx import NginxServer
 from servers import HOST
@@ -51,15 +50,11 @@ class StandIn:
             await runner.cleanup()
 
 
-@asynccontextmanager
-async def fleet_through(nginx: NginxServer, s: Stage, users: int) -> AsyncIterator[Load]:
-    """So many users, connected by way of nginx, and a load for them that goes past it."""
+def fleet_through(nginx: NginxServer, s: Stage, users: int) -> Fleet:
+    """So many users, each with a stream by way of nginx. `s.verdict` judges them, as long as they are connected."""
     for number in range(users):
         # nginx keeps a connection whose stream has ended, and this client knows an end only by the connection's.
         token = s.token(f"u{number}") + "\r\nConnection: close"
-        client = Client(lambda: nginx.url, "/v1/events", token)
         s.listens[len(s.clients)] = (f"user:u{number}", "broadcast")
-        s.clients.append(client)
-    channels = [f"user:u{number}" for number in range(users)]
-    async with Fleet(s.clients), s.load([*channels, "broadcast"], rate=200) as load:
-        yield load
+        s.clients.append(Client(lambda: nginx.url, "/v1/events", token))
+    return Fleet(s.clients)

@@ -224,8 +224,9 @@ async def test_clients_of_a_gateway_that_leaves_resume_on_the_other(end: str) ->
     async with stage(gateways=2, settings={"GATEWAY_DRAIN_SECONDS": "1"}) as s:
         leaving, staying = s.gateways
         s.publish_to = [staying]
-        async with NginxServer(leaving.port, staying.port) as nginx:
-            async with fleet_through(nginx, s, 20) as load:
+        users = [f"user:u{number}" for number in range(20)]
+        async with NginxServer(leaving.port, staying.port) as nginx, fleet_through(nginx, s, len(users)):
+            async with s.load([*users, "broadcast"], rate=200) as load:
                 await until(lambda: all(client.received.events for client in s.clients))
                 if end == "killed":
                     leaving.kill()

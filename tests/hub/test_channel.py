@@ -56,6 +56,15 @@ def test_what_was_forgotten_before_the_floor_was_known_is_not_covered() -> None:
     assert known.covers(EventId(2, 0))
 
 
+def test_what_it_is_told_to_lack_is_not_covered() -> None:
+    """A loss within the tail counts like one at its beginning, and a smaller one does not undo a larger."""
+    known = channel(Frame(entry(1), 1), Frame(entry(9), 2))
+    known.lacks(EventId(5, 0))
+    known.lacks(EventId(3, 0))
+    assert not known.covers(EventId(4, 0))
+    assert known.covers(EventId(5, 0))
+
+
 def test_forgetting_a_frame_it_does_not_hold_changes_nothing() -> None:
     """The process forgets in its own order; a tail that was emptied meanwhile has nothing to lose."""
     stale, kept = Frame(entry(1), 1), Frame(entry(5), 2)

@@ -72,6 +72,13 @@ async def test_without_a_cursor_everything_is_new() -> None:
     assert connection.cursor == EventId(2, 0)
 
 
+async def test_a_cursor_that_the_broker_does_not_know_is_told() -> None:
+    """The connection begins at the beginning, and what it asked for is kept to be told as a gap."""
+    connection = Connection(["user:a"], EventId(9, 0))
+    connection.forget_cursor()
+    assert (connection.unknown, connection.cursor) == ("9-0", START)
+
+
 async def test_types_filter_what_is_written_and_not_the_cursor() -> None:
     """What is not wanted is passed over for good."""
     connection, sink = attached(types=("sync.*", "a"))

@@ -587,6 +587,29 @@ async def test_ids_that_went_back_are_followed() -> None:
     assert sink.received() == [7, 8, 9, 6]
 
 
+async def test_who_is_set_back_is_brought_forward_from_its_cursor() -> None:
+    """What waits is written first; the tail then gives what the cursor has not reached, and no event without an id."""
+    hub = Hub()
+    connection, sink = live(hub)
+    _, other = live(hub)
+    dispatch(hub, entry(1), entry(101, retained=False))
+    hub.dispatch(entry(2))
+    hub.set_back(connection)
+    assert connection_state(connection) == (State.BEHIND, EventId(2, 0), True)
+    dispatch(hub, entry(3), entry(102, retained=False))
+    assert (sink.received(), other.received()) == ([1, 101, 2], [1, 101, 2, 3, 102])
+    assert hub.advance(connection) is Advance.LIVE
+    assert sink.received() == other.received()
+
+
+async def test_who_is_not_live_cannot_be_set_back() -> None:
+    """It is being brought forward already, and need not be woken."""
+    hub = Hub()
+    connection, _ = joined(hub)
+    hub.set_back(connection)
+    assert connection_state(connection) == (State.CATCHING_UP, START, False)
+
+
 # Telling
 
 

@@ -28,7 +28,7 @@ async def test_sigterm_sends_clients_elsewhere(redis_url: str, prefix: str) -> N
                 async def unready() -> bool:
                     return (await status_of(one.url, "/readyz"))[1].get("reasons") == ["draining"]
 
-                await until(unready, within=1)
+                await until(unready, within=2)
                 ends = sorted([await stream.end(within=10) - began for stream in streams])
                 assert await one.wait() == 0
             assert ends[-1] - ends[0] > 1
@@ -36,7 +36,7 @@ async def test_sigterm_sends_clients_elsewhere(redis_url: str, prefix: str) -> N
             for stream in streams:
                 assert not stream.cut
                 assert blocks(stream)[-1] == b""
-                assert stream.types[-1] == "gateway.reconnect"
+                assert stream.types.count("gateway.reconnect") == 1
                 assert stream.retry is not None
                 assert stream.retry == told(stream, "gateway.reconnect")["retry"]
                 assert 1500 <= stream.retry <= 4500

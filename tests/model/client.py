@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.ids import START, EventId, parse_cursor
 from model.ledger import Gap, Ledger
+
+from gateway.ids import START, EventId, parse_cursor
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from model.server import Published, Server
+
 from gateway.channels import matches
 from gateway.ids import START, EventId
-from model.server import Published, Server
 
 _NUMBER = re.compile(rb'"(?:event|raw)(\d+) ')
 
@@ -92,8 +93,8 @@ class Ledger:
             if event is not None:
                 self._blame(f"was given {describe(event)} before its position")
             return
-        if self.owed_a_gap and event is None and id == self.position:
-            return  # its own claim, handed back
+        if event is None and id == self.position:
+            return  # its own cursor, handed back
         if id < self.position or (event is not None and id == self.position):
             if not self._may_go_back:
                 what = f"the position {id}" if event is None else describe(event)

@@ -1,193 +1,23 @@
-"""One gateway process: the real hub, relay and healing over a simulated broker, and the streams it serves.
-
-A stream does what `gateway/web/stream.py` does around the relay, without HTTP: wait a while for a position, first
-bytes, hand over the cursor, serve, leave.
-"""
+"""One gateway process: the real hub, relay and healing, over the simulated broker."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections.abc import Callable, Sequence
 
-from gateway.events import Entry
-from gateway.frames import chunk, cursor_frame, retry_frame
-from gateway.hub import CloseReason, Connection, Hub, State
-from gateway.hub.heartbeat import beat
-from gateway.ids import START, parse_cursor
-from gateway.relay import Relay
-from model.client import Client, Reader, gap_in
-from model.ledger import Gap
+from model.broker import WiredBroker
+from model.client import Client
 from model.server import Server
 from model.setup import Setup
-from model.sockets import Pace, Socket
-from model.wire import Delays, Weather, WiredBroker
+from model.sockets import Pace
+from model.stream import Stream
+from model.wire import Delays, Weather
 
-WAIT_FOR_POSITION = 2.0
-CONTROL_BYTES = 1_000
-"""What the gateway's own frames may add to a full buffer."""
-
-SOON = 0.1
-READS_AT_MOST = 20_000
-CLOSED_WITHIN = 2.0
-_RAW = re.compile(rb'"(raw\d+) ')
-
-
-class Numbered(Connection):
-    """Hashed by its number, so that sets of connections are in the same order whenever a script is run."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, number: int, channels: Sequence[str], cursor: str | None, types: Sequence[str]) -> None:
-        parsed = None if cursor is None else parse_cursor(cursor)
-        unknown = cursor if parsed is None else None
-        super().__init__(channels, START if unknown is not None else parsed, types=types, unknown=unknown)
-        self.number = number
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class Stream:
-    """A client's connection to a process, both of its ends."""
-
-    def __init__(self, process: Process, client: Client, pace: Pace, ended: Callable[[Stream], None]) -> None:
-        self.process = process
-        self.client = client
-        listening = client.listening
-        self.connection = Numbered(next(process.numbers), listening.channels, client.cursor, listening.types)
-        self.reader = Reader(client.ledger, chunked=listening.chunked, blame=self._blame)
-        self.socket = Socket(process.max_buffer, pace, self.reader.feed, self._ended)
-        self._on_end = ended
-        self._allowed = 0
-        self._closing_since: float | None = None
-        self._raw_written: set[bytes] = set()
-        self._raw_due: list[tuple[float, int, bytes]] = []
-        self._task = asyncio.create_task(self._run(), name=f"stream of client {client.number}")
-        self._task.add_done_callback(self._done)
-        client.ledger.reconnected()
-
-    # What the gateway does
-
-    async def _run(self) -> None:
-        relay, connection = self.process.relay, self.connection
-        try:
-            positioned = await self._positioned_soon()
-            frame = retry_frame(3000)
-            self.write(chunk(frame) if self.client.listening.chunked else frame)
-            connection.attach(self, self.socket.drained, chunked=self.client.listening.chunked)
-            self._hand_over_cursor()
-            if not positioned:
-                await self._positioned_or_closed()
-            reason = await relay.serve(connection)
-            if reason in (CloseReason.STALLED, CloseReason.FAILED):
-                self.socket.abort()
-            else:
-                self.socket.finish()
-        finally:
-            relay.leave(connection)
-
-    async def _positioned_soon(self) -> bool:
-        try:
-            async with asyncio.timeout(WAIT_FOR_POSITION):
-                await self.process.relay.open(self.connection)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _positioned_or_closed(self) -> None:
-        opening = asyncio.ensure_future(self.process.relay.open(self.connection))
-        closing = asyncio.ensure_future(self.connection.wake.wait())
-        try:
-            await asyncio.wait({opening, closing}, return_when=asyncio.FIRST_COMPLETED)
-            if opening.done():
-                opening.result()
-                self._hand_over_cursor()
-        finally:
-            opening.cancel()
-            closing.cancel()
-            await asyncio.gather(opening, closing, return_exceptions=True)
-
-    def _hand_over_cursor(self) -> None:
-        cursor = self.connection.cursor
-        if cursor is not None and cursor != START:
-            self.connection.put(cursor_frame(cursor))
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.process.streams.pop(self, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._blame(f"had its stream fail: {error!r}")
-
-    def cancel(self) -> None:
-        """The process saw that the client left."""
-        self._task.cancel()
-
-    # The sink
-
-    def write(self, data: bytes, /) -> None:
-        gap = None
-        if (requested := gap_in(data)) is not None:
-            gap = self._judged(requested)
-        if not (waiting := self.socket.get_write_buffer_size()):
-            self._allowed = max(self.process.max_buffer, len(data)) + CONTROL_BYTES
-        elif waiting + len(data) > self._allowed:
-            self._blame(f"has {waiting} bytes in its buffer, and was written {len(data)} more")
-        if b'"raw' in data:
-            self._raw_written.update(_RAW.findall(data))
-        self.reader.wrote(len(data), asyncio.get_running_loop().time(), gap)
-        self.socket.write(data)
-
-    def get_write_buffer_size(self) -> int:
-        return self.socket.get_write_buffer_size()
-
-    def _judged(self, requested: str) -> Gap:
-        """A gap must have a reason, in the cursor or in what was removed after it."""
-        server, cursor = self.process.server, parse_cursor(requested)
-        now = asyncio.get_running_loop().time()
-        if cursor is None:
-            if requested != self.connection.unknown:
-                self._blame(f"was told a gap after {requested!r}, which it never sent")
-            return Gap(now, True)
-        outside = server.may_lack_memory(cursor)
-        if not outside and not server.lost_after(cursor, self.connection.channels):
-            self._blame(f"was told a false gap: nothing after {cursor} was removed")
-        return Gap(now, outside)
-
-    # The world's side
-
-    def hang_up(self) -> None:
-        """The client is gone; the process may not know yet."""
-        self.reader.close()
-        self.socket.hang_up()
-
-    def raw_announced(self, entry: Entry) -> None:
-        """One that is not kept is due to whoever is live now, and stays so until it is written."""
-        connection = self.connection
-        heard = entry.channel in connection.channels and connection.wants(entry.event_type)
-        if heard and connection.state is State.LIVE:
-            now = asyncio.get_running_loop().time()
-            self._raw_due += [(now, connection.seen_serial, mark) for mark in _RAW.findall(entry.data)]
-
-    def check(self, now: float) -> None:
-        connection, due, self._raw_due = self.connection, self._raw_due, []
-        for at, seen_serial, mark in due:
-            if now < at + SOON:
-                self._raw_due.append((at, seen_serial, mark))
-            elif connection.state is State.LIVE and connection.seen_serial == seen_serial:  # it never fell behind
-                if mark not in self._raw_written:
-                    self._blame(f"was live, and was not given {mark.decode()}")
-        if connection.close_reason is not None:
-            self._closing_since = self._closing_since or now
-            if now > self._closing_since + CLOSED_WITHIN:
-                self._blame(f"is still there, though closed ({connection.close_reason}) {now - self._closing_since:.1f} s ago")
-
-    def _ended(self) -> None:
-        self.reader.close()
-        self._on_end(self)
-
-    def _blame(self, what: str) -> None:
-        self.process.blame(f"client {self.client.number} {what}")
+from gateway.events import Entry
+from gateway.hub import Hub, State
+from gateway.hub.heartbeat import beat
+from gateway.relay import Relay
 
 
 class Process:
@@ -198,17 +28,17 @@ class Process:
     ) -> None:
         self.number = number
         self.server = server
-        self.blame = blame
+        self._blame = blame
         self.max_buffer = setup.max_buffer
         self.weather = weather
-        self.numbers = itertools.count(1)
         self.streams: dict[Stream, None] = {}
         self._setup = setup
+        self._numbers = itertools.count(1)
         self._delays = Delays(f"{setup.seed} {number}")
 
     async def start(self) -> None:
         setup = self._setup
-        self.hub = Hub(max_buffer=setup.max_buffer, join_window=0.002, tail_bytes=setup.tail_bytes)
+        self.hub = Hub(max_buffer=setup.max_buffer, join_window=setup.join_window, tail_bytes=setup.tail_bytes)
         self.broker = WiredBroker(self.server, self.weather, self._delays, setup.retention, self._heard)
         self.relay = Relay(
             self.hub, self.broker, linger=setup.linger, replay_page=setup.page, send_timeout=setup.send_timeout
@@ -229,6 +59,15 @@ class Process:
         self.streams[stream] = None
         return stream
 
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def left(self, stream: Stream) -> None:
+        self.streams.pop(stream, None)
+
+    def blame(self, what: str) -> None:
+        self._blame(what)
+
     def _heard(self, entry: Entry) -> None:
         if entry.id is None and not self.relay.healing.under_way:
             for stream in self.streams:
@@ -243,12 +82,18 @@ class Process:
             on_it = {connection for connection in hub.connections if channel.name in connection.channels}
             live = {connection for connection in on_it if connection.state is State.LIVE}
             if channel.members != len(on_it) or set(channel.live) != live:
-                self._broken(f"{channel.name} has {channel.members} members, {len(channel.live)} live; not {len(on_it)}")
+                self._broken(
+                    f"{channel.name} has {channel.members} members, {len(channel.live)} live; not {len(on_it)}"
+                )
         remembered = sum(frame.memory for channel in hub.channels.values() for frame in channel.tail)
         if remembered > self._setup.tail_bytes:
             self._broken(f"its tails hold {remembered} bytes")
-        if self.broker.reads > READS_AT_MOST:
-            self._broken(f"it asked the server {self.broker.reads} times")
+        held = sum(len(item.data) for item in self.relay.healing._held or () if isinstance(item, Entry))
+        if held > self._setup.held_bytes:
+            self._broken(f"it holds {held} bytes of announcements")
+        fruitless = self.broker.fruitless
+        if len(fruitless) == fruitless.maxlen and fruitless[-1] < fruitless[0] + 1:
+            self._broken(f"it read nothing new {len(fruitless)} times within a second")
 
     def nothing_left(self) -> None:
         """When everybody has left, and channels no longer linger."""

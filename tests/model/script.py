@@ -1,8 +1,8 @@
 """A script: a setup and sentences, one action each. Made by hand, or from a seed; printed as it is read.
 
-    publish broadcast x3
-    link 1 dies silently, noticed after 2.1
-    wait 0.5
+publish broadcast x3
+link 1 dies silently, noticed after 2.1
+wait 0.5
 """
 
 from __future__ import annotations

@@ -82,7 +82,14 @@ class Server:
     # What publishers do
 
     def publish(
-        self, channel: str, now: float, *, event_type: str, size: int = 0, key: str | None = None, ttl: float | None = None
+        self,
+        channel: str,
+        now: float,
+        *,
+        event_type: str,
+        size: int = 0,
+        key: str | None = None,
+        ttl: float | None = None,
     ) -> Published:
         """Store and announce."""
         if not self._retention:
@@ -221,7 +228,8 @@ class Server:
     def may_lack_memory(self, cursor: EventId) -> bool:
         """Whether the server cannot know (any more) what came after: the cursor is outside its horizon."""
         epoch = self._tip_and_epoch()[1]
-        return START < cursor < epoch or self.was_after_tip(cursor) or cursor.ms < self._wall_ms() - self.memory_ms
+        too_old = cursor < self.tip() and cursor.ms < self._wall_ms() - self.memory_ms
+        return START < cursor < epoch or self.was_after_tip(cursor) or too_old
 
     def was_after_tip(self, cursor: EventId) -> bool:
         return cursor > self.tip() or any(new < cursor <= old for new, old in self.lost_timelines)

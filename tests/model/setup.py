@@ -20,6 +20,7 @@ class Setup:
     page_bytes: int = 100_000
     tail_bytes: int = 40_000
     max_buffer: int = 4_000
+    join_window: float = 0.002
     page: int = 10
     heal_page: int = 50
     held_bytes: int = 100_000
@@ -46,6 +47,7 @@ def random_setup(seed: int) -> Setup:
         page_bytes=dice.choice((100, 100_000)),
         tail_bytes=dice.choice((600, 1500, 6000, 40_000)),
         max_buffer=dice.choice((1000, 4000)),
+        join_window=dice.choice((0.002, 0.2)),
         page=dice.choice((1, 2, 5, 20)),
         heal_page=dice.choice((2, 50)),
         held_bytes=dice.choice((1000, 100_000)),

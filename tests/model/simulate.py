@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from model import virtual_time
 from model.script import act, from_seed
@@ -48,6 +49,14 @@ async def _play(setup: Setup, lines: Sequence[str]) -> Played:
     ledgers = [client.ledger for client in world.clients]
     heals = [0, *(process.relay.healing.heals for process in world.processes)]
     return Played(world.blamed, [ledger.events for ledger in ledgers], [ledger.gaps for ledger in ledgers], heals)
+
+
+def played(script: str, **setup: Any) -> Played:
+    """Play a script that must be played as it should be; `setup` has the sizes of the world, as in `Setup`."""
+    lines = [line.strip() for line in script.strip().splitlines()]
+    result = play(Setup(**setup), lines)
+    assert not result.blamed, "\n".join(["", *lines, "", *result.blamed])
+    return result
 
 
 def shrunk(setup: Setup, lines: Sequence[str]) -> list[str]:

@@ -39,23 +39,18 @@ def test_a_seed_is_the_same_run_every_time() -> None:
     assert [play(*from_seed(seed)) for seed in range(10)] == [play(*from_seed(seed)) for seed in range(10)]
 
 
-@pytest.mark.parametrize("broken", ["covers", "hold", "flush"])
-def test_what_is_broken_is_found(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tail believed to be whole, no holding while the link is down, no flush before going live: each is seen."""
-    if broken == "covers":
-        monkeypatch.setattr(Channel, "covers", lambda channel, cursor: channel.floor is not None)
-    elif broken == "hold":
-        monkeypatch.setattr(Healing, "link_lost", lambda healing: None)
-    else:
-        monkeypatch.setattr(Hub, "flush", _flush_unless_advancing(Hub.flush))
-    assert any(play(*from_seed(seed)).blamed for seed in range(200))
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(Channel, "lacks"), (Healing, "link_lost"), (Hub, "tell_gap")],
+    ids=["tails believed to be whole", "nothing held while the link is down", "gaps not told"],
+)
+def test_what_is_broken_is_found(owner: type, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that cannot fail proves nothing: without one of these, a few seeds are enough to see it."""
+    monkeypatch.setattr(owner, method, lambda *_: None)
+    assert any(play(*from_seed(seed)).blamed for seed in range(50))
 
 
-def _flush_unless_advancing(flush: object) -> object:
-    raise NotImplementedError
-
-
-async def test_a_loop_with_nothing_to_wait_for_is_stuck() -> None:
+def test_a_loop_with_nothing_to_wait_for_is_stuck() -> None:
     """A deadlock ends the run instead of hanging it."""
     with pytest.raises(virtual_time.Stuck, match="deadlock"):
         virtual_time.run(_wait_for_ever())

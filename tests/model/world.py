@@ -13,19 +13,20 @@ from typing import Any
 from unittest import mock
 
 import structlog
+from model.client import CLIENTS, Client
+from model.ledger import Ledger
+from model.process import Process
+from model.server import Server
+from model.setup import Setup
+from model.sockets import PACES
+from model.stream import Stream
+from model.virtual_time import EPOCH_MS, VirtualTimeLoop
+from model.wire import Delays, Weather
 
 import gateway.healing
 import gateway.hub.hub
 from gateway.hub import CloseReason, State
-from gateway.ids import START, EventId, parse_cursor
-from model.client import CLIENTS, Client
-from model.ledger import Ledger
-from model.process import Process, Stream
-from model.setup import Setup
-from model.sockets import PACES
-from model.virtual_time import EPOCH_MS, VirtualTimeLoop
-from model.wire import Delays, Weather
-from model.server import Server
+from gateway.ids import START, EventId
 
 RETRY_AT_MOST = 3.0
 FAR = 10**9
@@ -84,7 +85,13 @@ class World:
     # Publishers
 
     async def publish(
-        self, channel: str, times: int = 1, size: int = 0, key: str | None = None, ttl: float | None = None, type: str = "t.a"
+        self,
+        channel: str,
+        times: int = 1,
+        size: int = 0,
+        key: str | None = None,
+        ttl: float | None = None,
+        type: str = "t.a",
     ) -> None:
         await self._server_answers()
         if self.loop.time() >= self.weather.down_until:
@@ -243,7 +250,9 @@ class World:
                 for client in late:
                     stream = self._streams.get(client)
                     state = "away" if stream is None else f"{stream.connection.state} at {stream.connection.cursor}"
-                    self.blame(f"client {client.number} {what} after {seconds} s: {state}, has {client.ledger.position}")
+                    self.blame(
+                        f"client {client.number} {what} after {seconds} s: {state}, has {client.ledger.position}"
+                    )
             await asyncio.sleep(0.25)
 
     async def stop(self) -> None:
