@@ -10,16 +10,19 @@ import asyncio
 import sys
 import time
 
+from browser.nginx_chromium import nginx_and_chromium
 from chaos.judge import Verdict
 from chaos.scenarios import ALL, FULL, SHORT, Scale, Scenario
+
+EVERY: tuple[Scenario, ...] = (*ALL, nginx_and_chromium)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    parser.add_argument("scenario", nargs="*", choices=[[], *(s.__name__ for s in ALL)], help="all, if none is named")
+    parser.add_argument("scenario", nargs="*", choices=[[], *(s.__name__ for s in EVERY)], help="all, if none is named")
     parser.add_argument("--short", action="store_true", help="the form that the test suite runs")
     arguments = parser.parse_args()
-    chosen = [s for s in ALL if not arguments.scenario or s.__name__ in arguments.scenario]
+    chosen = [s for s in EVERY if not arguments.scenario or s.__name__ in arguments.scenario]
     rows = []
     for number, scenario in enumerate(chosen, 1):
         print(f"[{number}/{len(chosen)}] {scenario.__name__}: {scenario.__doc__}", flush=True)
