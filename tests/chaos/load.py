@@ -20,60 +20,68 @@ BATCHES_PER_SECOND = 20
 BURST_BATCH = 200
 
 
+class _Lane:
+    """A publisher; `turn` keeps the order of a channel's events the order in which they are sent."""
+
+    def __init__(self, channels: Sequence[str]) -> None:
+        self.channels = channels
+        self.turn = asyncio.Lock()
+
+
 class Load:
     """`async with Load(url, key, channels, rate=2000) as load:` publishes until the body ends.
 
     channels  `user:<id>` or `broadcast`; each event goes to one, chosen at random
     rate      events a second while the broker takes them
+    lanes     publishers at once, each with channels of its own; one waits for its answer before it goes on
     """
 
     def __init__(
-        self, url: Callable[[], str], key: str, channels: Sequence[str], *, rate: float, size: int = 0
+        self, url: Callable[[], str], key: str, channels: Sequence[str], *, rate: float, size: int = 0, lanes: int = 1
     ) -> None:
         self.published: Counter[str] = Counter()
         self.acknowledged_at = 0.0
         self.unavailable = 0
         self._url = url
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._channels = channels
-        self._batch = max(round(rate / BATCHES_PER_SECOND), 1)
-        self._pause = self._batch / rate
+        self._lanes = [_Lane(channels[number::lanes]) for number in range(lanes)]
+        self._batch = max(round(rate / lanes / BATCHES_PER_SECOND), 1)
+        self._pause = self._batch / (rate / lanes)
         self._padding = "x" * size
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._turn = asyncio.Lock()  # the order of a channel's events is the order in which they are sent
 
     async def __aenter__(self) -> Load:
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run(lane)) for lane in self._lanes]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
-        assert self._task is not None
-        await self._task
+        await asyncio.gather(*self._tasks)
 
-    async def _run(self) -> None:
+    async def _run(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
         timeout = aiohttp.ClientTimeout(total=5)
         async with aiohttp.ClientSession(headers=self._headers, timeout=timeout) as session:
             due = loop.time()
             while not self._stopping:
-                async with self._turn:
-                    for path, events in self._next_batches(self._batch).items():
+                async with lane.turn:
+                    for path, events in self._next_batches(lane.channels, self._batch).items():
                         await self._publish(session, path, events)
                 due = max(due + self._pause, loop.time() - 1)
                 await asyncio.sleep(max(due - loop.time(), 0))
 
     async def burst(self, events: int) -> None:
-        """So many more, as fast as they are taken, on a connection of their own; the steady load waits meanwhile."""
-        async with self._turn, aiohttp.ClientSession(headers=self._headers) as session:
+        """So many more, as fast as they are taken, on a connection of their own; the first lane waits meanwhile."""
+        lane = self._lanes[0]
+        async with lane.turn, aiohttp.ClientSession(headers=self._headers) as session:
             for _ in range(events // BURST_BATCH):
-                for path, batch in self._next_batches(BURST_BATCH).items():
+                for path, batch in self._next_batches(lane.channels, BURST_BATCH).items():
                     await self._publish(session, path, batch)
 
-    def _next_batches(self, size: int) -> dict[str, list[dict[str, object]]]:
+    def _next_batches(self, channels: Sequence[str], size: int) -> dict[str, list[dict[str, object]]]:
         batches: dict[str, list[dict[str, object]]] = {}
-        for channel in itertools.islice(iter(lambda: random.choice(self._channels), None), size):
+        for channel in itertools.islice(iter(lambda: random.choice(channels), None), size):
             self.published[channel] += 1
             data = {"c": channel, "s": self.published[channel], "t": time.time(), "p": self._padding}
             kind, _, name = channel.partition(":")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import redis.asyncio
-from chaos.fleet import Fleet
+from cable import Cable
+from chaos.fleet import Client, Fleet
 from chaos.judge import Verdict, percentile
 from chaos.load import Load
 from chaos.stage import Stage, stage
@@ -64,12 +65,8 @@ async def running(
 
 async def seconds_until_live(s: Stage) -> str:
     """From now until a client is given an event."""
-
-    def delivered() -> int:
-        return sum(len(client.received.events) for client in s.clients)
-
-    started, before = time.monotonic(), delivered()
-    await until(lambda: delivered() > before, within=30, what="an event is delivered again")
+    started, before = time.monotonic(), s.delivered()
+    await until(lambda: s.delivered() > before, within=30, what="an event is delivered again")
     return f"{time.monotonic() - started:.2f} s"
 
 
@@ -101,17 +98,18 @@ async def redis_stopped(scale: Scale) -> Verdict:
 
 
 async def black_hole(scale: Scale) -> Verdict:
-    """A network that swallows everything between gateway and Redis for 90 s; 500 clients, 2,000 events/s."""
-    async with stage(through_proxy=True) as s:
-        assert s.proxy is not None
+    """The cable to Redis pulled for 90 s: every packet swallowed; 500 clients, 2,000 events/s."""
+    laid = Cable.can_be_laid()
+    async with stage(over_cable=laid, through_proxy=not laid) as s:
         channels = s.users(scale.clients(500))
         async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
-            s.proxy.black_hole()
+            verdict.figures["made by"] = "a link that is down" if laid else "a proxy"
+            s.swallow()
             cpu, started = cpu_seconds(s.gateways[0].pid), time.monotonic()
             await asyncio.sleep(scale.seconds(90))
             share = (cpu_seconds(s.gateways[0].pid) - cpu) / (time.monotonic() - started)
             verdict.figures["CPU meanwhile"] = f"{share:.0%}"
-            await s.proxy.pass_on()
+            await s.pass_on()
             verdict.figures["live after"] = await seconds_until_live(s)
     return verdict
 
@@ -181,22 +179,37 @@ async def reconnects(scale: Scale) -> Verdict:
 
 
 async def stalled_clients(scale: Scale) -> Verdict:
-    """200 of 2,000 clients stop reading, at 5,000 deliveries/s; later they read on and are whole."""
+    """300 of 2,000 clients stop reading, at 5,000 deliveries/s and more; later they read on and are whole."""
     async with stage(settings={"GATEWAY_SEND_TIMEOUT": "300"}) as s:
         channels = s.users(scale.clients(2000))
-        stalled = s.clients[:: len(s.clients) // max(len(s.clients) // 10, 1)]
-        busy = [channel for number, channel in enumerate(channels) if s.clients[number] in stalled]
-        async with running(s, scale, busy + channels, scale.rate(5000), size=2000) as (_, verdict):
-            memory = resident_bytes(s.gateways[0].pid)
-            for client in stalled:
-                client.stall()
-            await asyncio.sleep(scale.seconds(30))
-            verdict.figures["memory grew by"] = f"{(resident_bytes(s.gateways[0].pid) - memory) / 2**20:.0f} MiB"
-            healthy = [t for c in s.clients if c not in stalled for t in c.received.latencies]
-            verdict.figures["healthy p99"] = f"{percentile(healthy, 0.99) * 1000:.0f} ms"
-            for client in stalled:
-                client.read_on()
+        stalled = s.clients[: scale.clients(300)]
+        healthy = s.clients[len(stalled) :]
+        to_everyone = s.load(["broadcast"], rate=2, size=1000)
+        to_stalled = s.load(channels[: len(stalled)], rate=scale.rate(1000), size=4000, lanes=2)
+        async with running(s, scale, channels[len(stalled) :], scale.rate(500)) as (load, verdict):
+            async with to_everyone, to_stalled:
+                verdict.figures["healthy p99, nobody stalled"] = await p99(healthy, scale.seconds(30))
+                memory = resident_bytes(s.gateways[0].pid)
+                for client in stalled:
+                    client.stall()
+                delivered, started = s.delivered(), time.monotonic()
+                verdict.figures["healthy p99"] = await p99(healthy, scale.seconds(30))
+                rate = (s.delivered() - delivered) / (time.monotonic() - started)
+                verdict.figures["delivered to them"] = f"{rate:,.0f}/s"
+                grown = resident_bytes(s.gateways[0].pid) - memory
+                verdict.figures["memory grew by"] = f"{grown / 2**20:.0f} MiB"
+                for client in stalled:
+                    client.read_on()
+            load.published += to_everyone.published + to_stalled.published
     return verdict
+
+
+async def p99(clients: list[Client], seconds: float) -> str:
+    """From publish to receipt, of what they are given in the next `seconds`."""
+    seen = [len(client.received.latencies) for client in clients]
+    await asyncio.sleep(seconds)
+    latest = [t for client, n in zip(clients, seen, strict=True) for t in client.received.latencies[n:]]
+    return f"{percentile(latest, 0.99) * 1000:.0f} ms"
 
 
 async def drained(scale: Scale) -> Verdict:

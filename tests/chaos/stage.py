@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import jwt
+from cable import Cable
 from chaos.fleet import Client
 from chaos.judge import Verdict, everything_arrived, judge, loop_lag
 from chaos.load import Load
@@ -28,6 +29,7 @@ class Stage:
     secret: str
     settings: dict[str, str]
     proxy: Proxy | None
+    cable: Cable | None
     started: list[GatewayProcess] = field(default_factory=list)
     publish_to: list[GatewayProcess] | None = None
     clients: list[Client] = field(default_factory=list)
@@ -54,8 +56,27 @@ class Stage:
             self.client(f"u{number}")
         return [f"user:u{number}" for number in range(count)]
 
-    def load(self, channels: list[str], *, rate: float, size: int = 0) -> Load:
-        return Load(self.any_publishing_gateway, self.publish_key, channels, rate=rate, size=size)
+    def load(self, channels: list[str], *, rate: float, size: int = 0, lanes: int = 1) -> Load:
+        return Load(self.any_publishing_gateway, self.publish_key, channels, rate=rate, size=size, lanes=lanes)
+
+    def swallow(self) -> None:
+        """From now on nothing gets through between the gateways and Redis, and nobody is told."""
+        if self.cable is not None:
+            self.cable.pull()
+        else:
+            assert self.proxy is not None
+            self.proxy.black_hole()
+
+    async def pass_on(self) -> None:
+        if self.cable is not None:
+            self.cable.plug_in()
+        else:
+            assert self.proxy is not None
+            await self.proxy.pass_on()
+
+    def delivered(self) -> int:
+        """Events that the clients were given so far."""
+        return sum(len(client.received.events) for client in self.clients)
 
     async def verdict(self, load: Load, *, within: float = 30) -> Verdict:
         """Once everything arrived, or did not in time."""
@@ -81,12 +102,18 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    *, gateways: int = 1, through_proxy: bool = False, settings: Mapping[str, str] | None = None, **redis: str
+    *,
+    gateways: int = 1,
+    through_proxy: bool = False,
+    over_cable: bool = False,
+    settings: Mapping[str, str] | None = None,
+    **redis: str,
 ) -> AsyncIterator[Stage]:
-    """Started in order, ended in reverse. `through_proxy`: the gateways' way to Redis can be broken."""
+    """Started in order, ended in reverse. `through_proxy`, `over_cable`: the gateways' way to Redis can be broken."""
     options = {"appendonly": "yes", "appendfsync": "always"} | redis
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(RedisServer(**options))
+        cable = stack.enter_context(Cable()) if over_cable else None
+        server = await stack.enter_async_context(RedisServer(cable, **options))
         proxy = await stack.enter_async_context(Proxy(server.port)) if through_proxy else None
         secret, key = secrets.token_hex(32), secrets.token_hex(16)
         env = {
@@ -100,7 +127,7 @@ async def stage(
         running = [GatewayProcess(env) for _ in range(gateways)]
         for gateway in running:
             await gateway.start()
-        stage_ = Stage(server, running, key, secret, env, proxy, list(running))
+        stage_ = Stage(server, running, key, secret, env, proxy, cable, list(running))
         try:
             yield stage_
         finally:
