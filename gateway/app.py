@@ -79,10 +79,10 @@ async def _serve(app: web.Application, settings: Settings) -> None:
             await site.start()
         except OSError as error:
             raise ConfigError([f"GATEWAY_HOST, GATEWAY_PORT: {error.strerror or error}"]) from None
-        port = runner.addresses[0][1]
-        log.info("gateway.listening", host=settings.host, port=port, broker=settings.broker_url.partition(":")[0])
+        port, scheme = runner.addresses[0][1], settings.broker_url.partition(":")[0]
+        log.info("gateway.listening", host=settings.host, port=port, broker=scheme)
         if settings.dev:
-            print(_WELCOME.format(url=f"http://{settings.host}:{port}"), flush=True)
+            print(_WELCOME.format(url=f"http://{settings.host}:{port}", broker=scheme), flush=True)
         stopping = _signals()
         seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0
         log.info("gateway.draining", seconds=seconds, connections=len(app[GATEWAY].hub.connections))
@@ -184,7 +184,7 @@ async def _until_second_signal(work: Coroutine[Any, Any, None], signals: asyncio
 
 
 _WELCOME = """
-  event-gateway is up (development mode: memory broker, no tokens). Try it, each in a terminal of its own:
+  event-gateway is up (development mode: {broker} broker, no tokens). Try it, each in a terminal of its own:
 
     curl -N '{url}/v1/events?user=alice'
     curl -H 'Content-Type: application/json' {url}/v1/users/alice/events \\

@@ -24,12 +24,6 @@ class EventId(NamedTuple):
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
 
-    def before(self) -> EventId:
-        """The greatest id that is smaller than this one; of the smallest, itself."""
-        if self.seq or not self.ms:
-            return EventId(self.ms, max(self.seq - 1, 0))
-        return EventId(self.ms - 1, _MAX_SEQ)
-
     @classmethod
     def parse(cls, text: str) -> EventId:
         """Read an id in canonical form. Raises `InvalidRequest` for anything else."""
@@ -39,7 +33,6 @@ class EventId(NamedTuple):
         return cls(int(match[1]), int(match[2]))
 
 
-_MAX_SEQ = 10**10 - 1  # the greatest that the form admits
 START = EventId(0, 0)
 """Before every event: the cursor of a client that asks for all that is kept."""
 

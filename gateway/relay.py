@@ -60,8 +60,9 @@ class Relay:
     async def open(self, connection: Connection) -> None:
         """Register; returns when its channels are announced and its position is known.
 
-        Waits as long as the broker is away: what is published meanwhile will be delivered. It may be cancelled and
-        called again; whoever called it calls `leave` in the end.
+        Waits as long as the broker is away. What is published meanwhile will be delivered to whoever brought a
+        cursor; one without begins at the tip that is found in the end. It may be cancelled and called again;
+        whoever called it calls `leave` at last.
         """
         self.hub.join(connection)
         for name in connection.channels:

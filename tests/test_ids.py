@@ -121,19 +121,3 @@ def test_ids_compare_as_numbers(a: EventId, b: EventId) -> None:
 def test_ten_comes_after_nine() -> None:
     """Ids of different lengths compare rightly."""
     assert EventId.parse("9-9") < EventId.parse("9-10") < EventId.parse("10-0")
-
-
-@given(event_ids.filter(lambda id: id > START), event_ids)
-@example(EventId(1, 0), EventId(0, MOST_SEQ))
-@example(EventId(5, 3), EventId(5, 2))
-def test_nothing_lies_between_an_id_and_the_one_before(id: EventId, other: EventId) -> None:
-    """Every other id is at or below the one before, or at or above the id itself."""
-    assert id.before() < id
-    assert other <= id.before() or other >= id
-
-
-@given(event_ids)
-def test_the_one_before_is_an_id(id: EventId) -> None:
-    """It can be written and read like any other; before the smallest is the smallest."""
-    assert EventId.parse(str(id.before())) == id.before()
-    assert START.before() == START

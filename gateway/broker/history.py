@@ -34,12 +34,21 @@ class Slice(NamedTuple):
 
 
 class Horizon(NamedTuple):
-    """What the broker as a whole remembers: ids in [epoch, tip], last ids of channels for `memory_ms`."""
+    """What the broker as a whole remembers: ids in [epoch, tip], last ids of channels for `memory_ms`.
+
+    `beyond` is the newest id, of any channel, that is older than `memory_ms`; None where the journal does not reach
+    so far. So a night without an event is not taken for one whose events were forgotten.
+    """
 
     epoch: EventId
     tip: EventId
     now_ms: int
     memory_ms: int
+    beyond: EventId | None = None
+
+    def forgot_after(self, seen: EventId, time_ms: int) -> bool:
+        """Whether a channel may have had events after `seen` of which nothing was remembered at `time_ms`."""
+        return seen.ms < time_ms - self.memory_ms and (self.beyond is None or seen < self.beyond)
 
 
 def page(slices: Sequence[Slice], after: EventId, horizon: Horizon) -> Page:
@@ -65,7 +74,7 @@ def _lost(slice_: Slice, after: EventId, upto: EventId, horizon: Horizon) -> boo
     for entry in slice_.entries:
         assert entry.id is not None
         if entry.previous is None:
-            if seen.ms < entry.id.ms - horizon.memory_ms:
+            if horizon.forgot_after(seen, entry.id.ms):
                 return True
         elif entry.previous > seen:
             return True
@@ -75,5 +84,5 @@ def _lost(slice_: Slice, after: EventId, upto: EventId, horizon: Horizon) -> boo
     if slice_.truncated:
         return False
     if slice_.last is None:  # after the tip there was nothing on any channel, however long ago that is
-        return seen < horizon.tip and seen.ms < horizon.now_ms - horizon.memory_ms
+        return seen < horizon.tip and horizon.forgot_after(seen, horizon.now_ms)
     return slice_.last > seen

@@ -81,7 +81,11 @@ class MemoryBroker:
         now = self._clock_ms()
         self._sweep(now)
         slices = [self._slice(channel, after, limit) for channel in channels]
-        return page(slices, after, Horizon(self._epoch, self._last, now, self._ttl_ms * MEMORY_OF_LAST))
+        memory_ms = self._ttl_ms * MEMORY_OF_LAST
+        since, beyond = now - memory_ms, None
+        if after.ms < since:  # else it does not matter
+            beyond = max((id for id, _ in self._journal if id.ms <= since), default=None)
+        return page(slices, after, Horizon(self._epoch, self._last, now, memory_ms, beyond))
 
     async def touched(self, after: EventId, limit: int) -> Touched:
         newer = [item for item in self._journal if item[0] > after]

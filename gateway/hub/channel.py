@@ -22,7 +22,7 @@ class Channel:
     the tail lost since.
     """
 
-    __slots__ = ("floor", "forgotten", "live", "members", "name", "tail")
+    __slots__ = ("floor", "forgotten", "live", "members", "name", "newest", "tail")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -31,6 +31,7 @@ class Channel:
         self.tail: deque[Frame] = deque()
         self.floor: EventId | None = None
         self.forgotten = START
+        self.newest = START
 
     def covers(self, cursor: EventId) -> bool:
         """Whether everything after `cursor` is in the tail or still to be dispatched."""
@@ -38,12 +39,19 @@ class Channel:
 
     def after(self, cursor: EventId, serial: int) -> list[Frame]:
         """The tail's frames after a cursor; those without an id, after a serial."""
+        more_ids = self.newest > cursor  # else only what has none can be new: no need to look behind the serial
         newest_first = takewhile(
-            lambda frame: frame.id is None or frame.id > cursor or frame.serial > serial, reversed(self.tail)
+            lambda frame: frame.serial > serial or (more_ids and (frame.id is None or frame.id > cursor)),
+            reversed(self.tail),
         )
         new = [f for f in newest_first if (f.id > cursor if f.id is not None else f.serial > serial)]
         new.reverse()
         return new
+
+    def append(self, frame: Frame) -> None:
+        self.tail.append(frame)
+        if frame.id is not None:
+            self.newest = frame.id
 
     def forget_oldest(self, frame: Frame) -> None:
         """`frame` leaves the process's memory; if it is still this tail's oldest, the tail begins after it."""

@@ -114,7 +114,7 @@ class Hub:
             return
         self.serial += 1
         frame = Frame(entry, self.serial)
-        channel.tail.append(frame)
+        channel.append(frame)
         self._remember(channel, frame)
         if channel.live:
             self._waiting.append((channel, frame))

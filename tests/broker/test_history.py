@@ -69,7 +69,7 @@ def test_from_the_start_nothing_is_lost() -> None:
     assert (len(read_all.entries), read_all.lost) == (1, ())
 
 
-@pytest.mark.parametrize("after", [at(-1), EventId(NOW, 1), EPOCH.before(), EventId(0, 1)])
+@pytest.mark.parametrize("after", [at(-1), EventId(NOW, 1), EventId(EPOCH.ms - 1, 9), EventId(0, 1)])
 def test_outside_the_horizon(after: EventId) -> None:
     """A cursor of the future or from before the epoch: every channel is lost, and reading begins anew."""
     slices = [kept((5, 7), channel="a", last=5), kept(channel="b")]
@@ -107,6 +107,14 @@ def test_forgotten_before_the_cut_of_another_channel() -> None:
     a = kept((MEMORY + 90, None), (MEMORY, MEMORY + 90), channel="a", last=1, truncated=True)
     b = kept((2, None), channel="b", last=2)
     assert read(a, b, after=MEMORY + 100).lost == ("b",)
+
+
+@pytest.mark.parametrize(("beyond", "lost"), [(MEMORY + 50, True), (MEMORY + 100, False), (None, True)])
+@pytest.mark.parametrize("slice_", [kept(), kept((5, None), last=5)], ids=["nothing since", "one since"])
+def test_a_quiet_time_is_not_a_forgotten_one(slice_: Slice, beyond: int | None, lost: bool) -> None:
+    """Longer ago than memory reaches, it matters whether anything at all was published since the cursor."""
+    horizon = Horizon(EPOCH, at(0), NOW, MEMORY, None if beyond is None else at(beyond))
+    assert page([slice_], at(MEMORY + 100), horizon).lost == (("a",) if lost else ())
 
 
 # Any history at all

@@ -9,7 +9,8 @@ from gateway.ids import START, EventId
 
 def channel(*tail: Frame, floor: EventId | None = START) -> Channel:
     made = Channel("user:a")
-    made.tail.extend(tail)
+    for frame in tail:
+        made.append(frame)
     made.floor = floor
     return made
 

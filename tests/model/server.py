@@ -142,7 +142,7 @@ class Server:
     def read(self, channels: Sequence[str], after: EventId, limit: int) -> Page:
         tip, epoch = self._tip_and_epoch()
         slices = [self._slice(channel, after, limit) for channel in channels]
-        return page(slices, after, Horizon(epoch, tip, self._wall_ms(), self.memory_ms))
+        return page(slices, after, Horizon(epoch, tip, self._wall_ms(), self.memory_ms, self._beyond()))
 
     def touched(self, after: EventId, limit: int) -> Touched:
         newer = [row for row in self.kept.journal if row[0] > after]
@@ -157,6 +157,10 @@ class Server:
         if kept.epoch is None:
             kept.epoch = kept.journal[0][0]
         return kept.journal[-1][0], kept.epoch
+
+    def _beyond(self) -> EventId | None:
+        since = self._wall_ms() - self.memory_ms
+        return max((id for id, _ in self.kept.journal if id.ms <= since), default=None)
 
     def _slice(self, channel: str, after: EventId, limit: int) -> Slice:
         since = self._wall_ms() - self._ttl_ms
@@ -228,7 +232,8 @@ class Server:
     def may_lack_memory(self, cursor: EventId) -> bool:
         """Whether the server cannot know (any more) what came after: the cursor is outside its horizon."""
         epoch = self._tip_and_epoch()[1]
-        too_old = cursor < self.tip() and cursor.ms < self._wall_ms() - self.memory_ms
+        beyond = self._beyond()
+        too_old = cursor.ms < self._wall_ms() - self.memory_ms and (beyond is None or cursor < beyond)
         return START < cursor < epoch or self.was_after_tip(cursor) or too_old
 
     def was_after_tip(self, cursor: EventId) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -98,19 +99,24 @@ class RedisBroker:
             rows: list[dict[str, str]] = await self._client.client_list(client_id=[str(client_id)])
         return int(rows[0]["sub"])
 
+    async def distrust(self) -> None:
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+
     async def _answer_of_read(self, channels: Sequence[str], after: EventId, limit: int) -> tuple[Horizon, list[Any]]:
+        memory_ms = self._ttl_ms * MEMORY_OF_LAST
         keys = [self._keys.journal, self._keys.epoch]
         for channel in channels:
             keys += (self._keys.history(channel), self._keys.last(channel))
         async with self._reading:
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = await self._read(keys=keys, args=[str(after), limit, self._ttl_ms, PAGE_BYTES])
+                    answer = await self._read(keys=keys, args=[str(after), limit, self._ttl_ms, PAGE_BYTES, memory_ms])
             except (RedisError, OSError, TimeoutError) as error:
                 raise _unavailable(error) from error
-        tip, epoch, now = answer[:3]
-        memory_ms = self._ttl_ms * MEMORY_OF_LAST
-        return Horizon(_id(epoch), _id(tip), int(now), memory_ms), answer[3:]
+        tip, epoch, now, beyond = answer[:4]
+        return Horizon(_id(epoch), _id(tip), int(now), memory_ms, _id(beyond) if beyond else None), answer[4:]
 
 
 def _slice(channel: str, rows: list[Any], more: int, last: bytes, oldest: bytes) -> Slice:

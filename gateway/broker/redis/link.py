@@ -52,6 +52,10 @@ class Commands(Protocol):
         """How many channels the server holds for a connection."""
         ...
 
+    async def distrust(self) -> None:
+        """The link was lost: connections that idled through it are not to be used again."""
+        ...
+
 
 class Link:
     """`garbage` counts messages that were no events, `reconnects` the connections lost."""
@@ -192,6 +196,7 @@ class Link:
                 log.exception("broker.link_failed")
                 reason = repr(error)
             self._down(reason, attempt)
+            await self._commands.distrust()
             await asyncio.sleep(random.uniform(0.5, 1) * min(RETRY_AT_MOST, 0.05 * 2 ** min(attempt, 10)))
 
     async def _session(self) -> str:
@@ -207,6 +212,7 @@ class Link:
             return await self._watch(wire)
         finally:
             asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
             self._wire = None
             self._asked.clear()
             self._outstanding.clear()

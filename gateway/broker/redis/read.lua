@@ -2,8 +2,9 @@
 --
 -- KEYS  1 journal  2 epoch; then for each channel: history, last
 -- ARGV  1 cursor  2 most entries of each channel  3 history ttl ms  4 most bytes of each channel, and one entry
--- Returns tip, epoch, now ms; then for each channel: entries after the cursor, 1 if there are more, last id,
--- oldest id kept.
+--       5 last-id ttl ms
+-- Returns tip, epoch, now ms, the newest id older than the last-id ttl (or ''); then for each channel: entries
+-- after the cursor, 1 if there are more, last id, oldest id kept.
 local FIRST_STEP = 16
 local most, budget = tonumber(ARGV[2]), tonumber(ARGV[4])
 
@@ -31,7 +32,9 @@ local from = '(' .. ARGV[1]
 if tonumber(string.match(ARGV[1], '^%d+')) < tonumber(kept_since) then
   from = kept_since
 end
-local answer = {tip, epoch, string.format('%.0f', now)}
+local remembered_since = string.format('%.0f', math.max(now - ARGV[5], 0))
+local beyond = redis.call('XREVRANGE', KEYS[1], remembered_since, '-', 'COUNT', 1)[1]
+local answer = {tip, epoch, string.format('%.0f', now), beyond and beyond[1] or ''}
 for key = 3, #KEYS, 2 do
   local oldest = redis.call('XRANGE', KEYS[key], kept_since, '+', 'COUNT', 1)[1]
   local entries, more = entries_after(KEYS[key], from)

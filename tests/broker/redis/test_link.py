@@ -157,6 +157,17 @@ async def test_a_black_hole(redis_server: RedisServer, logs: list[EventDict]) ->
     assert "nothing heard" in reasons(logs)[0]
 
 
+async def test_idle_connections_that_were_reset_are_not_used(redis_server: RedisServer) -> None:
+    """After a loss the first publish goes over a new connection, instead of failing on an old one."""
+    async with Proxy(redis_server.port) as proxy, running(proxy.url) as (broker, heard):
+        await broker.subscribe(ALICE)
+        await publish(broker, ALICE, 1)
+        proxy.cut()
+        await restored(heard, 2)
+        await publish(broker, ALICE, 2)
+        await heard.hears(1, 2)
+
+
 async def test_answers_and_does_not_deliver(redis_server: RedisServer, logs: list[EventDict]) -> None:
     """A server that answers every PING, while what is published elsewhere does not arrive, is found out."""
     async with RedisServer() as detached:

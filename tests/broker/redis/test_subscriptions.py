@@ -95,6 +95,9 @@ async def test_the_server_holds_something_else(redis_url: str, prefix: str, logs
             async def subscriptions(self, client_id: int) -> int:
                 return await broker.subscriptions(client_id) + 1
 
+            async def distrust(self) -> None:
+                await broker.distrust()
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(link, "COMPARE_EVERY", 1)
             misled = Link(Address.of(redis_url), Keys(prefix), "misled", Miscounting())
