@@ -24,7 +24,8 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-enum { RECV_MAX = 512 * 1024, EVENTS_MAX = 1024, BURST = 64 };
+enum { RECV_MAX = 512 * 1024, EVENTS_MAX = 1024, BURST = 64, PATH_MAX_LEN = 4096 };
+enum { BODY_OUT = MAX_BODY + 8192 }; /* an event, encoded: only its 14 marks grow */
 static const uint64_t SECOND = 1000000000u;
 
 /* A stream or a publisher connection; epoll carries a pointer to it. */
@@ -134,23 +135,67 @@ static void open_connection(struct conn *conn)
         watch(conn, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
 }
 
-/* `path` with its `%d`, if there is one, replaced by a number. */
-static void fill_path(char *out, size_t size, const char *path, uint64_t number)
+/* What stands behind the marks of a template: see USAGE. */
+struct marks {
+    uint64_t number;
+    const char *token, *event;
+};
+
+static size_t put(char *out, size_t size, size_t len, const char *text, size_t text_len)
 {
-    const char *mark = strstr(path, "%d");
-    int before = mark ? (int)(mark - path) : (int)strlen(path);
-    char digits[24] = "";
-    if (mark)
-        snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-    snprintf(out, size, "%.*s%s%s", before, path, digits, mark ? mark + 2 : "");
+    if (len + text_len >= size)
+        abort(); /* the buffers are made for the longest options */
+    memcpy(out + len, text, text_len);
+    out[len + text_len] = '\0';
+    return len + text_len;
+}
+
+static size_t put_encoded(char *out, size_t size, size_t len, const char *text)
+{
+    char code[4];
+    for (; *text; text++) {
+        bool plain = isalnum((unsigned char)*text) || strchr("-._~", *text);
+        snprintf(code, sizeof code, "%%%02X", (unsigned char)*text);
+        len = put(out, size, len, plain ? text : code, plain ? 1 : 3);
+    }
+    return len;
+}
+
+/* Fills a template in; other uses of `%` (as in `%7B`) stay as they are. */
+static size_t fill(char *out, size_t size, const char *template, const struct marks *marks)
+{
+    size_t len = 0;
+    char digits[24];
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)marks->number);
+    while (*template) {
+        size_t plain = strcspn(template, "%");
+        len = put(out, size, len, template, plain);
+        template += plain;
+        if (!*template)
+            break;
+        const char *text = template[1] == 'd'   ? digits
+                           : template[1] == 't' ? marks->token
+                           : template[1] == 'e' ? marks->event
+                                                : NULL;
+        if (text)
+            len = put(out, size, len, text, strlen(text));
+        else if (template[1] == 'u' && marks->event)
+            len = put_encoded(out, size, len, marks->event);
+        else
+            len = put(out, size, len, template--, 1);
+        template += 2;
+    }
+    return len;
 }
 
 static void queue_subscription(struct conn *conn)
 {
-    char path[1024], request[HEADERS_MAX + 8192];
+    char path[PATH_MAX_LEN], request[HEADERS_MAX + PATH_MAX_LEN + 8192];
     size_t i = (size_t)(conn - streams);
     const char *token = opt.token_count ? opt.tokens[i % opt.token_count] : NULL;
-    fill_path(path, sizeof path, opt.path, i);
+    fill(path, sizeof path, opt.path, &(struct marks){.number = i, .token = token});
+    if (strstr(opt.path, "%t"))
+        token = NULL; /* it is in the path */
     int len = snprintf(request, sizeof request,
                        "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n"
                        "%s%s%s%s\r\n",
@@ -171,11 +216,11 @@ static void stream_news(void *owner, struct wire *wire, enum wire_news news)
     if (news == WIRE_EVENT) {
         if (ledger_arrive(&ledger, stream, wire->seq) && wire->seq >= warmup_events)
             hist_add(&latency, received_at > wire->time ? received_at - wire->time : 0);
-    } else if (news == WIRE_BLOCK && !conn->ready) {
-        conn->ready = true;
-        ready_count++;
     } else if (news == WIRE_ANSWERED && wire->status != 200) {
         fail("stream %d was answered %d", (int)stream, wire->status);
+    } else if (news == opt.ready && !conn->ready) {
+        conn->ready = true;
+        ready_count++;
     } else if (news == WIRE_CONTROL) {
         controls++;
     } else if (news == WIRE_UNPARSED) {
@@ -234,24 +279,26 @@ static struct usage usage_now(void)
 
 static void publish(uint64_t event, uint64_t now)
 {
-    static char pad[MAX_BODY], body[MAX_BODY + 256], head[HEADERS_MAX + 2048];
-    char path[1024], data[64];
+    static char pad[MAX_BODY], data[MAX_BODY + 64], body[BODY_OUT], head[HEADERS_MAX + 8192];
+    char path[PATH_MAX_LEN], opening[64];
     if (!pad[0])
         memset(pad, 'x', sizeof pad);
     struct conn *conn = &publishers[event % (uint64_t)opt.publishers];
-    fill_path(path, sizeof path, opt.publish_path, event % ledger.streams);
-    int data_len = snprintf(data, sizeof data, "{\"n\":%llu,\"t\":%llu,\"pad\":\"",
-                            (unsigned long long)event, (unsigned long long)now);
-    int pad_len = (int)opt.body_size > data_len + 2 ? (int)opt.body_size - data_len - 2 : 0;
-    int body_len = snprintf(body, sizeof body, "{\"event_type\":\"bench\",\"data\":%s%.*s\"}}", data,
-                            pad_len, pad);
+    int len = snprintf(opening, sizeof opening, "{\"n\":%llu,\"t\":%llu,\"pad\":\"",
+                       (unsigned long long)event, (unsigned long long)now);
+    int pad_len = (int)opt.body_size > len + 2 ? (int)opt.body_size - len - 2 : 0;
+    snprintf(data, sizeof data, "%s%.*s\"}", opening, pad_len, pad);
+    struct marks marks = {.number = event % ledger.streams, .event = data};
+    fill(path, sizeof path, opt.publish_path, &marks);
+    size_t body_len = fill(body, sizeof body, opt.publish_body, &marks);
     int head_len = snprintf(head, sizeof head,
-                            "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\n"
-                            "Content-Length: %d\r\n%s\r\n",
-                            path, opt.host, (int)opt.port, body_len, opt.publish_headers);
+                            "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: %s\r\n"
+                            "Content-Length: %zu\r\n%s\r\n",
+                            path, opt.host, (int)opt.port, opt.publish_type, body_len,
+                            opt.publish_headers);
     bool idle = conn->out_len == 0;
     append(conn, head, (size_t)head_len);
-    append(conn, body, (size_t)body_len);
+    append(conn, body, body_len);
     if (idle)
         flush(conn);
 }

@@ -13,10 +13,13 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "wire.h"
+
 enum { HEADERS_MAX = 4096, MAX_PUBLISHERS = 64, MAX_BODY = 65536 };
 
 static struct options {
-    const char *host, *path, *publish_path;
+    const char *host, *path, *publish_path, *publish_type, *publish_body;
+    enum wire_news ready; /* what makes a stream count as open */
     char headers[HEADERS_MAX], publish_headers[HEADERS_MAX];
     char **tokens;
     size_t token_count;
@@ -26,6 +29,9 @@ static struct options {
 } opt = {.host = "127.0.0.1",
          .path = "/v1/events",
          .publish_path = "/v1/broadcast",
+         .publish_type = "application/json",
+         .publish_body = "{\"event_type\":\"bench\",\"data\":%e}",
+         .ready = WIRE_BLOCK,
          .connections = 100,
          .in_flight = 100,
          .publishers = 1,
@@ -40,12 +46,15 @@ static struct options {
 
 static const char USAGE[] =
     "usage: loadgen --port P [--host 127.0.0.1] [--pid SERVER]\n"
-    "  [--path /v1/events]            %d: the connection's number\n"
+    "  [--path /v1/events]            %d: the connection's number, %t: its token\n"
     "  [--header 'N: V']...           on every subscription\n"
     "  [--tokens FILE]                a bearer token per line, connection i takes line i\n"
+    "  [--ready block]                a stream is open with: head, block (no data), event\n"
     "  [--connections 100] [--connect-rate N/s] [--in-flight 100] [--connect-timeout 60]\n"
     "  [--publish-path /v1/broadcast] %d: each event goes to one connection's path only\n"
     "  [--publish-header 'N: V']...   on every publish\n"
+    "  [--publish-type application/json] [--publish-body TEMPLATE]\n"
+    "                                 %e: the event, %u: the event form-encoded\n"
     "  [--publish-body-size 100]      bytes of an event's data\n"
     "  [--publishers 1]               keep-alive connections to publish on\n"
     "  [--rate 100] [--settle 0.5] [--warmup 1] [--seconds 10] [--drain 5]\n"
@@ -74,6 +83,14 @@ static inline bool read_tokens(const char *path)
     return opt.token_count > 0;
 }
 
+static inline bool read_ready(const char *text)
+{
+    opt.ready = strcmp(text, "head") == 0    ? WIRE_ANSWERED
+                : strcmp(text, "event") == 0 ? WIRE_UNPARSED
+                                             : WIRE_BLOCK;
+    return opt.ready != WIRE_BLOCK || strcmp(text, "block") == 0;
+}
+
 static inline bool read_number(const char *text, double *out)
 {
     char *end;
@@ -89,6 +106,8 @@ static inline bool read_option(const char *name, const char *value)
     } rows[] = {{"--host", &opt.host, NULL},
                 {"--path", &opt.path, NULL},
                 {"--publish-path", &opt.publish_path, NULL},
+                {"--publish-type", &opt.publish_type, NULL},
+                {"--publish-body", &opt.publish_body, NULL},
                 {"--port", NULL, &opt.port},
                 {"--pid", NULL, &opt.pid},
                 {"--connections", NULL, &opt.connections},
@@ -123,6 +142,7 @@ static inline bool read_options(int argc, char **argv)
                     : strcmp(argv[i], "--publish-header") == 0
                         ? add_header(opt.publish_headers, argv[i + 1])
                     : strcmp(argv[i], "--tokens") == 0 ? read_tokens(argv[i + 1])
+                    : strcmp(argv[i], "--ready") == 0  ? read_ready(argv[i + 1])
                                                        : read_option(argv[i], argv[i + 1]);
         if (!good) {
             fprintf(stderr, "loadgen: %s %s cannot be used\n", argv[i], argv[i + 1]);
@@ -132,7 +152,8 @@ static inline bool read_options(int argc, char **argv)
     opt.unicast = strstr(opt.publish_path, "%d") != NULL;
     return opt.port >= 1 && opt.port <= 65535 && opt.connections >= 1 && opt.rate > 0 &&
            opt.seconds > 0 && opt.in_flight >= 1 && opt.publishers >= 1 &&
-           opt.publishers <= MAX_PUBLISHERS && opt.body_size <= MAX_BODY;
+           opt.publishers <= MAX_PUBLISHERS && opt.body_size <= MAX_BODY &&
+           (opt.token_count > 0 || !strstr(opt.path, "%t"));
 }
 
 #endif

@@ -41,9 +41,11 @@ static const char SSE[] =
     "event: gateway.gap\ndata: {\"requested\":\"1-0\"}\n\n"
     "data:{\"n\": 12,\"pad\":\"\",\"t\": 9}\r\n\r\n"
     "event: other\ndata: hello\n\n"
+    "data: {}\n\n"
+    "data: {\"channel\":\"c\",\"pub\":{\"data\":{\"n\":3,\"t\":4},\"offset\":5}}\n\n"
     "event: bench\ndata: {\"n\":345,\"t\":18446744073709551615,\"pad\":\"\"}\n\n"
     "data: {\"n\":9,\"t\":9,\"pad\":\"an unfinished last block is no event";
-static const char SSE_TOLD[] = "A b b e0/123456789 c e12/9 u e345/18446744073709551615 E ";
+static const char SSE_TOLD[] = "A b b e0/123456789 c e12/9 u b e3/4 e345/18446744073709551615 E ";
 
 static size_t chunked_stream(char *out, size_t chunk)
 {

@@ -92,6 +92,8 @@ static inline void wire_sse_line(struct wire *w, const char *line, size_t len, v
                                              : WIRE_BLOCK;
         w->has_data = w->has_event = w->control = false;
         tell(owner, w, news);
+    } else if (len == 8 && memcmp(line, "data: {}", 8) == 0) {
+        /* Centrifugo's ping: counts as a comment */
     } else if (wire_starts(line, len, "data:")) {
         w->has_data = true;
         if (wire_number(line, len, "\"n\":", &w->seq) && wire_number(line, len, "\"t\":", &w->time))
