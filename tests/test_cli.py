@@ -353,7 +353,7 @@ async def test_publish_without_answer(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A gateway that does not answer in time is given up."""
-    monkeypatch.setattr("gateway.cli.PUBLISH_BUDGET", ClientTimeout(total=0.05))
+    monkeypatch.setattr("gateway.cli.publish.PUBLISH_BUDGET", ClientTimeout(total=0.05))
     release = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
