@@ -42,8 +42,12 @@ class CloseReason(enum.StrEnum):
     """The gateway's fault; the log has the traceback."""
 
 
+Send = Callable[[bytes], int]
+"""A non-blocking socket's `send`: how many bytes it took; `OSError` when it takes none."""
+
+
 class Sink(Protocol):
-    """What a connection needs of its socket; an `asyncio.Transport` is one."""
+    """What a connection needs of its transport; an `asyncio.Transport` is one."""
 
     def write(self, data: bytes, /) -> None: ...
 
@@ -70,20 +74,23 @@ class Connection:
         "buffered",
         "channels",
         "chunked",
+        "clear",
         "close_reason",
         "cursor",
         "drained",
         "plain",
         "seen_serial",
+        "send",
         "sent_at",
+        "sink",
         "state",
         "types",
         "unknown",
         "wake",
-        "write",
     )
 
-    write: Callable[[bytes], None]
+    sink: Sink
+    send: Send | None
     buffered: Callable[[], int]
     drained: Callable[[], Awaitable[None]]
 
@@ -102,25 +109,36 @@ class Connection:
         self.state = State.CATCHING_UP
         self.close_reason: CloseReason | None = None
         self.wake = asyncio.Event()
-        self.chunked = self.plain = False
+        self.chunked = self.plain = self.clear = False
         self.seen_serial = 0
         self.sent_at = 0.0
 
-    def attach(self, sink: Sink, drained: Callable[[], Awaitable[None]], *, chunked: bool) -> None:
-        """The socket to write to; `drained` waits until its buffer is below the low-water mark.
+    def attach(
+        self, sink: Sink, drained: Callable[[], Awaitable[None]], *, chunked: bool, send: Send | None = None
+    ) -> None:
+        """The transport to write to; `drained` waits until its buffer is below the low-water mark.
 
-        `chunked` is False for HTTP/1.0, where the body ends with the connection.
+        `send` is the way past the transport, straight to the socket: taken while the connection is *clear*, that is
+        while nothing waits in the transport's buffer. `chunked` is False for HTTP/1.0, where the body ends with the
+        connection.
         """
-        self.write = sink.write
+        self.sink = sink
+        self.send = send
         self.buffered = sink.get_write_buffer_size
         self.drained = drained
         self.chunked = chunked
         self.plain = chunked and not self.types
+        self.clear = send is not None and not self.buffered()
         self.sent_at = asyncio.get_running_loop().time()
 
     def forget_cursor(self) -> None:
         """The broker does not know it: begin at the beginning, and say so."""
         self.unknown, self.cursor = str(self.cursor), START
+
+    def write(self, data: bytes) -> None:
+        """By way of the transport, which keeps what the socket does not take."""
+        self.sink.write(data)
+        self.clear = self.send is not None and not self.buffered()
 
     def put(self, body: bytes) -> None:
         """Write the gateway's own frames (retry, control, heartbeat)."""
@@ -128,7 +146,7 @@ class Connection:
 
     def say(self, body: bytes) -> None:
         """`put`, where it can be: to a socket that is there, and not in the way of a slow client's events."""
-        if hasattr(self, "write") and self.close_reason is None:
+        if hasattr(self, "sink") and self.close_reason is None:
             self.put(body)
 
     def wants(self, event_type: str) -> bool:

@@ -145,11 +145,15 @@ class Hub:
         self._flush_handle = loop.call_later(wait, self.flush) if wait > 0 else loop.call_soon(self.flush)
 
     def _write_shared(self, channel: Channel, frames: list[Frame], now: float) -> None:
-        """The same bytes to everyone on one channel: the hot loop."""
+        """The same bytes to everyone on one channel: the hot loop.
+
+        Straight to the socket where nothing waits in the transport: `transport.write`, and asking it how much waits,
+        cost a fifth of a `send`.
+        """
         data = join(frames)
+        size = len(data)
         ids = [frame.id for frame in frames if frame.id is not None]
         first, last = (ids[0], ids[-1]) if ids else (None, None)
-        room = self._max_buffer - len(data)
         delivered = 0
         late: list[Connection] = []
         for connection in channel.live:
@@ -157,10 +161,18 @@ class Hub:
                 if not self._write(connection, frames, now):
                     late.append(connection)
                 continue
-            if connection.buffered() > room and connection.buffered():
+            if connection.clear:
+                try:
+                    sent = connection.send(data)  # type: ignore[misc]
+                except OSError:  # full, or broken: the transport will find out which
+                    sent = 0
+                if sent != size:
+                    connection.write(data[sent:])
+            elif (waiting := connection.buffered()) and waiting + size > self._max_buffer:
                 late.append(connection)
                 continue
-            connection.write(data)
+            else:
+                connection.write(data)
             connection.sent_at = now
             if last is not None:
                 connection.cursor = last

@@ -20,7 +20,7 @@ from aiohttp_sse import EventSourceResponse
 from .. import channels
 from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
 from ..frames import control_frame, cursor_frame, retry_frame
-from ..hub import CloseReason, Connection
+from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
 from ..telemetry.logging import user_hash
 from .auth import Subscriber, seconds_left
@@ -118,7 +118,8 @@ class Stream:
             raise ConnectionResetError("the client left before the stream began")
         _bound_buffers(transport, settings.max_buffer_bytes)
         await response.write(retry_frame(jittered(settings.retry_ms)))
-        connection.attach(transport, writer.drain, chunked=request.version >= HttpVersion11)
+        chunked = request.version >= HttpVersion11
+        connection.attach(transport, writer.drain, chunked=chunked, send=_straight_to_the_socket(transport))
         self._hand_over_cursor()
         return response
 
@@ -229,6 +230,15 @@ def _bound_buffers(transport: asyncio.Transport, most: int) -> None:
     transport.set_write_buffer_limits(high=most // 4, low=most // 16)
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def _straight_to_the_socket(transport: asyncio.Transport) -> Send | None:
+    """The `send` of asyncio's own socket object, where the transport is one over a plain socket (no TLS, no uvloop).
+
+    The object, not its descriptor: once the transport has closed it, it fails, whoever was given its number since.
+    """
+    sock = getattr(transport, "_sock", None)
+    return sock.send if isinstance(sock, socket.socket) else None
 
 
 def jittered(value: float) -> int:

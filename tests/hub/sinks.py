@@ -25,6 +25,14 @@ class RecordingSink:
         if self.stalled:
             self.waiting += len(data)
 
+    def send(self, data: bytes, /) -> int:
+        """As a socket's: nothing while the client is stalled."""
+        assert not self.waiting, "sent past what waits"
+        if self.stalled:
+            raise BlockingIOError
+        self.write(data)
+        return len(data)
+
     def get_write_buffer_size(self) -> int:
         return self.waiting
 
@@ -73,12 +81,13 @@ def joined(
     types: Sequence[str] = (),
     stalled: bool = False,
     chunked: bool = True,
+    straight: bool = True,
 ) -> tuple[Connection, RecordingSink]:
     """A connection that is registered and attached, with its channels announced from the tip on. Not yet live."""
     connection = Connection(channels or ("user:a",), hub.tip if cursor is None else cursor, types=types)
     sink = RecordingSink(stalled=stalled)
     hub.join(connection)
-    connection.attach(sink, sink.drained, chunked=chunked)
+    connection.attach(sink, sink.drained, chunked=chunked, send=sink.send if straight else None)
     announced_since(hub, connection, hub.tip)
     return connection, sink
 
@@ -97,9 +106,12 @@ def live(
     types: Sequence[str] = (),
     stalled: bool = False,
     chunked: bool = True,
+    straight: bool = True,
 ) -> tuple[Connection, RecordingSink]:
     """A connection at the tip."""
-    connection, sink = joined(hub, *channels, cursor=cursor, types=types, stalled=stalled, chunked=chunked)
+    connection, sink = joined(
+        hub, *channels, cursor=cursor, types=types, stalled=stalled, chunked=chunked, straight=straight
+    )
     assert hub.advance(connection) is Advance.LIVE
     assert connection.state is State.LIVE
     return connection, sink

@@ -83,16 +83,46 @@ async def test_a_flush_takes_the_place_of_the_one_that_was_due(clock: Clock) -> 
     assert len(sink.writes) == 1
 
 
-async def test_connections_of_one_channel_share_the_bytes() -> None:
+@pytest.mark.parametrize("straight", [True, False])
+async def test_connections_of_one_channel_share_the_bytes(straight: bool) -> None:
     """A frame is encoded and joined once, and one object goes to every socket."""
     hub = Hub()
-    sinks = [live(hub)[1] for _ in range(3)]
+    sinks = [live(hub, straight=straight)[1] for _ in range(3)]
     dispatch(hub, entry(1), entry(2))
     dispatch(hub, entry(3))
     for number in range(2):
         assert len({id(sink.writes[number]) for sink in sinks}) == 1
     [tail_frame] = list(hub.channels["user:a"].tail)[2:]
     assert sinks[0].writes[1] is tail_frame.chunk
+
+
+async def test_what_the_socket_does_not_take_waits_in_the_transport() -> None:
+    """A part of a write goes straight to the socket, the rest and all after it by way of the transport, in order."""
+
+    class Narrow(RecordingSink):
+        straight = 0
+
+        def send(self, data: bytes, /) -> int:
+            assert not self.waiting, "sent past what waits"
+            self.straight += 1
+            self.writes.append(data[:3])
+            return 3
+
+    hub, sink = Hub(), Narrow()
+    connection = Connection(["user:a"], hub.tip)
+    hub.join(connection)
+    connection.attach(sink, sink.drained, chunked=True, send=sink.send)
+    announced_since(hub, connection, hub.tip)
+    assert hub.advance(connection) is Advance.LIVE
+    sink.stalled = True
+    dispatch(hub, entry(1))
+    dispatch(hub, entry(2))
+    assert (sink.straight, connection.clear) == (1, False)
+    sink.read()
+    dispatch(hub, entry(3))
+    dispatch(hub, entry(4))
+    assert (sink.straight, connection.clear) == (2, True)
+    assert sink.received() == [1, 2, 3, 4]
 
 
 # Whose is what

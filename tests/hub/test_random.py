@@ -169,7 +169,8 @@ class World:
         client.due = [e.id.ms for e in self.history if e.id is not None and e.id > cursor and client.is_due(e)]
         self.clients.append(client)
         self.hub.join(connection)
-        connection.attach(sink, sink.drained, chunked=chunked)
+        straight = sink.send if self.random.random() < 0.7 else None
+        connection.attach(sink, sink.drained, chunked=chunked, send=straight)
         self.guide(client, steps=self.random.randint(0, 20))
 
     def join_again(self) -> None:

@@ -47,6 +47,11 @@ class Socket:
         self._waiting += data
         self._fill()
 
+    @property
+    def room(self) -> int:
+        """Bytes that the kernel would take now."""
+        return KERNEL - len(self._kernel)
+
     def get_write_buffer_size(self) -> int:
         return len(self._waiting)
 
