@@ -24,9 +24,9 @@ check: $(VENV)/check
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow" -x
 
-## make bench   fan-out against a floor in C; needs a C compiler
+## make bench   fan-out against a floor in C and other servers; needs a C compiler, and Go for some of them
 bench: $(VENV)/test
-	$(BIN)/python bench/fanout.py
+	$(BIN)/python bench/fanout.py --peers all
 
 ## make chaos   the long fault runs, with a table of what was seen
 chaos: $(VENV)/test

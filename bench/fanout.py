@@ -1,13 +1,13 @@
-"""Fan-out: what one delivery costs the gateway, against a C loop that only sends.
+"""Fan-out: what one delivery costs the gateway, against a C loop that only sends and against other servers.
 
-    python bench/fanout.py [--profile NAME] [--rounds 3] [--publishers 1] [--redis URL] [--json FILE]
+    python bench/fanout.py [--profile NAME] [--rounds 3] [--peers all] [--publishers 1] [--redis URL] [--json FILE]
 
-Both servers get the same load from the same tool, in alternation and each freshly
-started, because the machine is never the same twice: the ratio is taken within each
-round, and the median over the rounds is reported. Rounds disturbed by other programs
-are left out of medians and ratio, never out of the count of losses. Ends with 1 and
-one line if any event was lost, doubled, out of order or refused, or if `--max-ratio`
-was exceeded.
+All servers get the same load from the same tool, in turn and each freshly started,
+because the machine is never the same twice: ratios are taken within each round, and
+the median over the rounds is reported. Rounds disturbed by other programs are left
+out of medians and ratios, never out of the count of losses. Ends with 1 and one line
+if floor or gateway lost an event, doubled it, delivered it out of order or refused
+it, or if `--max-ratio` was exceeded. What peers do wrong is shown and no failure.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness import BenchError, Result, Target, build, floor, gateway, measure
+from peers import PEERS, Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,30 @@ ROWS = (
 )
 
 NOISE = 0.25  # of a core used by other programs: a round above it tells little
+FULL = 0.98  # of a core used by a server: it is at its limit
 Rounds = dict[str, list[Result]]
 
 
-def run_rounds(profile: Profile, args: argparse.Namespace) -> Rounds:
-    """Measure both servers in turn; the one that goes first changes every round."""
-    servers: dict[str, Callable[[], AbstractContextManager[Target]]] = {
-        "floor": floor,
-        "gateway": lambda: gateway(profile.connections, args.redis),
-    }
+OURS = ("floor", "gateway")
+Start = Callable[[], AbstractContextManager[Target]]
+
+
+def built(names: list[str]) -> list[str]:
+    """The peers of these that the machine can have; a line on stderr for each of the others."""
+    found = []
+    for name in names:
+        try:
+            PEERS[name].build()
+            found.append(name)
+        except Missing as missing:
+            print(f"fanout: {name} is left out: {missing}", file=sys.stderr)
+    return found
+
+
+def run_rounds(profile: Profile, peers: list[str], args: argparse.Namespace) -> tuple[Rounds, dict[str, str]]:
+    """Measure all servers in turn, the order reversed every round; also why peers dropped out."""
+    servers: dict[str, Start] = {"floor": floor, "gateway": lambda: gateway(profile.connections, args.redis)}
+    servers |= {name: partial(PEERS[name].run, profile.connections) for name in peers}
     options = {
         "connections": profile.connections,
         "rate": profile.rate,
@@ -102,30 +119,40 @@ def run_rounds(profile: Profile, args: argparse.Namespace) -> Rounds:
         "warmup": args.warmup,
     }
     rounds: Rounds = {name: [] for name in servers}
+    failed: dict[str, str] = {}
     for number in range(args.rounds):
         names = list(servers) if number % 2 == 0 else list(reversed(servers))
         for name in names:
-            with servers[name]() as target:
-                result = measure(target, options)
+            if name in failed:
+                continue
+            try:
+                with servers[name]() as target:
+                    result = measure(target, options)
+            except BenchError as error:
+                if name in OURS:
+                    raise
+                failed[name] = str(error)
+                del rounds[name]
+                continue
             rounds[name].append(result)
             print(
-                f"  round {number + 1} {name:8} {result[CPU]:6.2f} µs of CPU per delivery, {result['lost']} lost, "
+                f"  round {number + 1} {name:12} {result[CPU]:6.2f} µs of CPU per delivery, {result['lost']} lost, "
                 f"others {result['others_cpu_share']:.0%} of a core",
                 file=sys.stderr,
             )
-    return rounds
+    return rounds, failed
 
 
 def quiet(rounds: Rounds) -> Rounds:
     """The rounds in which the machine was ours; all of them if there are none."""
     kept = [
-        pair
-        for pair in zip(*rounds.values(), strict=True)
-        if all(result["others_cpu_share"] <= NOISE for result in pair)
+        results
+        for results in zip(*rounds.values(), strict=True)
+        if all(result["others_cpu_share"] <= NOISE for result in results)
     ]
     if not kept:
         return rounds
-    return {name: [pair[i] for pair in kept] for i, name in enumerate(rounds)}
+    return {name: [results[i] for results in kept] for i, name in enumerate(rounds)}
 
 
 def median(results: list[Result], key: str) -> float:
@@ -133,27 +160,34 @@ def median(results: list[Result], key: str) -> float:
     return statistics.median(values)
 
 
-def ratio(rounds: Rounds) -> float:
-    """The gateway's CPU per delivery in floors: median of the rounds' ratios."""
+def ratio(rounds: Rounds, other: str = "floor") -> float:
+    """The gateway's CPU per delivery in those of another server: median of the rounds' ratios."""
     kept = quiet(rounds)
-    pairs = zip(kept["gateway"], kept["floor"], strict=True)
+    pairs = zip(kept["gateway"], kept[other], strict=True)
     ratios: list[float] = [ours[CPU] / theirs[CPU] for ours, theirs in pairs]
     return statistics.median(ratios)
 
 
-def table(name: str, profile: Profile, rounds: Rounds) -> str:
+def table(name: str, profile: Profile, rounds: Rounds, failed: dict[str, str]) -> str:
     kept = quiet(rounds)
     count = f"{len(kept['floor'])} of {len(rounds['floor'])} rounds"
     lines = [f"{name}: {profile.describe()}; medians of {count}"]
-    lines.append(f"{'':28}{'floor':>12}{'gateway':>12}")
+    lines.append(f"{'':28}" + "".join(f"{server:>13}" for server in rounds))
     for row in ROWS:
-        cells = (f"{median(rounds[server], row.key) * row.scale:12,.{row.digits}f}" for server in ("floor", "gateway"))
+        cells = (f"{median(results, row.key) * row.scale:13,.{row.digits}f}" for results in kept.values())
         lines.append(f"{row.label:28}" + "".join(cells))
     for fault in FAULTS:
-        cells = (f"{sum(r[fault] for r in rounds[s]):12,}" for s in rounds)
-        if fault == "lost" or any(r[fault] for s in rounds for r in rounds[s]):
-            lines.append(f"{fault.replace('_', ' '):28}" + "".join(cells))
-    lines.append(f"gateway / floor, CPU per delivery: {ratio(rounds):.2f}")
+        sums = [sum(result[fault] for result in results) for results in rounds.values()]
+        if fault == "lost" or any(sums):
+            lines.append(f"{fault.replace('_', ' '):28}" + "".join(f"{n:13,}" for n in sums))
+    for other in rounds:
+        if other != "gateway":
+            lines.append(f"gateway / {other}, CPU per delivery: {ratio(rounds, other):.2f}")
+    for server, results in kept.items():
+        if median(results, "server_cpu_share") >= FULL:
+            left = sum(result["unanswered"] for result in rounds[server])
+            lines.append(f"{server} did not keep up: a whole core used, {left:,} events unanswered in the end")
+    lines += [f"{peer} did not finish: {reason}" for peer, reason in failed.items()]
     return "\n".join(lines)
 
 
@@ -164,8 +198,8 @@ def complaints(name: str, rounds: Rounds, args: argparse.Namespace) -> list[str]
     """
     found = []
     faults = [fault for fault in FAULTS if fault != "out_of_order" or args.publishers == 1]
-    for server, results in rounds.items():
-        sums = {fault: sum(result[fault] for result in results) for fault in faults}
+    for server in OURS:
+        sums = {fault: sum(result[fault] for result in rounds[server]) for fault in faults}
         wrong = [f"{n:,} {fault.replace('_', ' ')}" for fault, n in sums.items() if n]
         if wrong:
             found.append(f"{name}: {server}: {', '.join(wrong)}")
@@ -174,7 +208,9 @@ def complaints(name: str, rounds: Rounds, args: argparse.Namespace) -> list[str]
     return found
 
 
-def report(measured: dict[str, Rounds], args: argparse.Namespace) -> dict[str, object]:
+def report(
+    measured: dict[str, Rounds], failed: dict[str, dict[str, str]], args: argparse.Namespace
+) -> dict[str, object]:
     """Everything that was measured, for `--json`."""
     return {
         "publishers": args.publishers,
@@ -184,6 +220,8 @@ def report(measured: dict[str, Rounds], args: argparse.Namespace) -> dict[str, o
             name: {
                 "description": PROFILES[name].describe(),
                 "ratio": ratio(rounds),
+                "ratios": {other: ratio(rounds, other) for other in rounds if other != "gateway"},
+                "failed": failed[name],
                 "medians": {
                     server: {row.key: median(results, row.key) for row in ROWS} for server, results in rounds.items()
                 },
@@ -196,8 +234,8 @@ def report(measured: dict[str, Rounds], args: argparse.Namespace) -> dict[str, o
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="fan-out cost against the floor")
-    names = ", ".join(PROFILES)
-    parser.add_argument("--profile", action="append", choices=PROFILES, help=f"one of {names}; all")
+    profiles = ", ".join(PROFILES)
+    parser.add_argument("--profile", action="append", choices=PROFILES, help=f"one of {profiles}; all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--warmup", type=float, default=2)
@@ -205,7 +243,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--redis", metavar="URL", help="broker; else memory://")
     parser.add_argument("--max-ratio", type=float, metavar="R", help="fail above it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--peers", default="none", help=f"all, none, or a list of: {', '.join(PEERS)}")
     args = parser.parse_args()
+    names = {"all": list(PEERS), "none": []}.get(args.peers, args.peers.split(","))
+    if unknown := [name for name in names if name not in PEERS]:
+        parser.error(f"--peers: there is no {unknown[0]}")
+    args.peers = list(dict.fromkeys(names))
     if args.rounds < 1 or args.publishers < 1:
         parser.error("--rounds and --publishers want at least 1")
     return args
@@ -214,19 +257,22 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     measured: dict[str, Rounds] = {}
+    failed: dict[str, dict[str, str]] = {}
     wrong: list[str] = []
     try:
         build()
+        peers = built(args.peers)
         for name in args.profile or PROFILES:
             print(f"{name} ...", file=sys.stderr)
-            rounds = measured[name] = run_rounds(PROFILES[name], args)
-            print(table(name, PROFILES[name], rounds), end="\n\n", flush=True)
+            rounds, failed[name] = run_rounds(PROFILES[name], peers, args)
+            measured[name] = rounds
+            print(table(name, PROFILES[name], rounds, failed[name]), end="\n\n", flush=True)
             wrong += complaints(name, rounds, args)
     except BenchError as error:
         print(f"fanout: {error}", file=sys.stderr)
         return 2
     if args.json:
-        args.json.write_text(json.dumps(report(measured, args), indent=1) + "\n")
+        args.json.write_text(json.dumps(report(measured, failed, args), indent=1) + "\n")
     if wrong:
         print("fanout: FAILED: " + "; ".join(wrong), file=sys.stderr)
     return 1 if wrong else 0

@@ -1,0 +1,34 @@
+"""Other servers for the same work, set up as alike as they can be: see "Peers" in bench/README.md.
+
+Each module has `build()`, which fetches and compiles what is missing, and `run(connections)`,
+which starts the server and yields its `Target`. A peer that this machine cannot have raises
+`Missing`, and the benchmark goes on without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from harness import Target
+
+from . import centrifugo, mercure, nchan
+from .common import Missing
+
+__all__ = ["PEERS", "Missing", "Peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """How one of them is built and run; `run` takes the number of connections to come."""
+
+    build: Callable[[], None]
+    run: Callable[[int], AbstractContextManager[Target]]
+
+
+PEERS = {
+    "nchan": Peer(nchan.build, nchan.run),
+    "mercure": Peer(mercure.build, mercure.run),
+    "centrifugo": Peer(centrifugo.build, centrifugo.run),
+}
