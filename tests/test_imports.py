@@ -24,6 +24,7 @@ LAYERS = {
     "telemetry": ("telemetry",),
     "web": ("web",),
     "client": ("client",),
+    "bench": ("bench",),
     "app": ("app",),
     "cli": ("cli", "__main__"),
 }
@@ -38,8 +39,9 @@ MAY_IMPORT = {
     "telemetry": {"core", "hub", "relay"},
     "web": {"core", "hub", "broker", "relay", "settings", "telemetry"},
     "client": {"core", "settings", "broker"},
+    "bench": {"core", "client"},
     "app": {"core", "hub", "broker", "relay", "settings", "telemetry", "web"},
-    "cli": {"core", "settings", "client", "app"},
+    "cli": {"core", "settings", "client", "bench", "app"},
 }
 
 # Who may import what; the names are modules, with all that is below them.

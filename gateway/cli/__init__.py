@@ -10,12 +10,12 @@ import argparse
 
 from ..config import ConfigError
 from ..errors import InvalidEvent
-from . import config, publish, serve, token
+from . import bench, config, publish, serve, token
 from .common import Stop, complain
 
 __all__ = ["main"]
 
-COMMANDS = (serve, config, token, publish)
+COMMANDS = (serve, config, token, publish, bench)
 
 
 def main(argv: list[str] | None = None) -> int:
