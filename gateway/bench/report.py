@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import RESERVED_PREFIX
+from . import advice
 from .latencies import Latencies
 from .run import Run
 
@@ -21,7 +22,8 @@ Figures = dict[str, Any]
 def figures(run: Run) -> Figures:
     """Times in milliseconds, None where nothing was measured."""
     plan, ledger, published = run.plan, run.ledger, run.published
-    seconds = max(published.seconds, plan.seconds)
+    sent = ledger.accepted + published.refused + published.unanswered
+    seconds = published.seconds if sent < plan.events else max(published.seconds, plan.seconds)
     not_opened = sum(run.not_opened.values())
     opened = len(plan.subscribers) - not_opened
     lost = ledger.missing()
@@ -36,6 +38,7 @@ def figures(run: Run) -> Figures:
     }
     posts = {
         "asked": plan.events,
+        "sent": sent,
         "accepted": ledger.accepted,
         "refused": published.refused,
         "unanswered": published.unanswered,
@@ -85,7 +88,7 @@ def table(found: Figures) -> str:
     )
     to = {"users": "each to one user", "topic": "each to all", "broadcast": "each to everyone"}[found["to"]]
     lines = [
-        f"{connections['asked']:,} connections to {found['url']}; {posts['asked']:,} events, {to}; run {found['run']}",
+        f"{connections['asked']:,} connections to {found['url']}; {posts['sent']:,} events, {to}; run {found['run']}",
         "",
         _row("connects/s", connections["per_second"]),
         _row("connection errors", connections["errors"]),
@@ -129,11 +132,11 @@ def remarks(run: Run, found: Figures) -> list[str]:
     said = []
     for counted, what, of in (
         (run.not_opened, "connections were not opened", found["connections"]["asked"]),
-        (run.not_published, "events were not accepted", found["published"]["asked"]),
+        (run.not_published, "events were not accepted", found["published"]["sent"]),
     ):
         if counted:
             reason, times = counted.most_common(1)[0]
-            said.append(f"{counted.total():,} of {of:,} {what}; {times:,} of them: {reason}{_advice(reason)}")
+            said.append(f"{counted.total():,} of {of:,} {what}; {times:,} of them: {reason}{advice.no_room(reason)}")
     if run.ended_early:
         said.append(f"{run.ended_early:,} streams ended before the run did; what they missed is not counted as lost")
     client, posts = found["client"], found["published"]
@@ -146,9 +149,3 @@ def remarks(run: Run, found: Figures) -> list[str]:
     elif posts["per_second"] < KEPT_UP * found["rate"] and not (posts["refused"] or posts["unanswered"]):
         said.append(f"{posts['per_second']:g} of {found['rate']:g} events/s were accepted: answers came too slowly")
     return said
-
-
-def _advice(reason: str) -> str:
-    if "max_connections_per_user" in reason:
-        return "; raise GATEWAY_MAX_CONNECTIONS_PER_USER there, or have a user for each made with --jwt-secret"
-    return "; raise GATEWAY_MAX_CONNECTIONS there" if "max_connections" in reason else ""

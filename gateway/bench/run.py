@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..client.transport import Transport
-from ..errors import BrokerUnavailable, GatewayError, InvalidRequest, NotAllowed, NotAuthenticated
+from ..errors import BrokerUnavailable, GatewayError
+from . import advice
 from .latencies import Latencies
 from .ledger import Inbox, Ledger
 from .plan import PROBE, CannotRun, Plan, Subscriber, Target
@@ -30,7 +31,9 @@ SETTLED_AFTER = 5.0
 """Seconds without a delivery after which what is missing is lost."""
 DOUBLES_WITHIN = 0.25
 LAG_EVERY = 0.05
-TRYING = "trying the way"
+LOOKS_EVERY = 0.2
+"""Seconds within which it is seen that publishing is to end."""
+TRYING, PUBLISHING = "trying the way", "publishing"
 
 now = time.perf_counter
 
@@ -59,6 +62,8 @@ class Run:
         self.not_opened: Counter[str] = Counter()
         self.not_published: Counter[str] = Counter()
         self.ended_early = 0
+        self.stopped = False
+        """Set to publish no more: the run is then told as far as it went."""
         self.connecting_seconds = 0.0
         self.published = Published()
         self.ledger = Ledger(plan.events, 1)
@@ -96,7 +101,7 @@ class Run:
         try:
             stream = await self._open(subscriber)
         except NotOpened as error:
-            raise CannotRun(self._why_not_opened(error)) from None
+            raise CannotRun(advice.not_opened(error, self.plan.address.base)) from None
         self.connecting_seconds = now() - began
         stream.take = lambda items, _: arrived.set() if any(_is_probe(item) for item in items) else None
         channel = self.plan.channel(subscriber.user)
@@ -106,7 +111,7 @@ class Run:
         except TimeoutError:
             raise CannotRun(f"{self._publish_url} did not answer the first event within {POST_WITHIN:g} s") from None
         except GatewayError as error:
-            raise CannotRun(self._why_not_published(error, channel)) from None
+            raise CannotRun(advice.not_published(error, self._publish_url, channel)) from None
         try:
             async with asyncio.timeout(PROBE_WITHIN):
                 await arrived.wait()
@@ -115,31 +120,6 @@ class Run:
                 f"the first event was accepted, and did not arrive within {PROBE_WITHIN:g} s: do --url and "
                 "--publish-url lead to the same gateways, and does no proxy between hold streams back?"
             ) from None
-
-    def _why_not_opened(self, error: NotOpened) -> str:
-        base = self.plan.address.base
-        match error.status:
-            case 401:
-                return f"{base}: {error}; give --token, or the gateway's secret with --jwt-secret or GATEWAY_JWT_SECRET"
-            case 403:
-                return f"{base}: {error}; give a --token that may (topics: bench.*), or take another --to"
-            case None:
-                return f"{base}: {error}; start a gateway there with `gateway serve --dev`, or give another --url"
-            case 404 | 200:
-                return f"{base}: {error}; is it a gateway's address? Give another with --url"
-        return f"{base}: {error}"
-
-    def _why_not_published(self, error: GatewayError, channel: str) -> str:
-        where = f"{self._publish_url}: {error.status} {error}"
-        if isinstance(error, NotAuthenticated):
-            return f"{where}; give a key with --publish-key or GATEWAY_PUBLISHER_KEY"
-        if isinstance(error, NotAllowed):
-            kind = channel.partition(":")[0]
-            scope = {"user": "user:*", "topic": "topic:bench.*"}.get(kind, kind)
-            return f"{where}; give a --publish-key with the scope {scope}, or take another --to"
-        if type(error) is InvalidRequest:
-            return f"{self._publish_url} does not take events ({error}); give a gateway's address with --publish-url"
-        return where
 
     # Streams
 
@@ -190,19 +170,23 @@ class Run:
     # Events
 
     async def _publish(self) -> None:
-        self.phase, self.done, self.total = "publishing", 0, self.plan.events
+        self.phase, self.done, self.total = PUBLISHING, 0, self.plan.events
         slots, began, cpu = asyncio.Semaphore(IN_FLIGHT), now(), time.process_time()
         self.lag = Latencies()
         async with asyncio.TaskGroup() as group:
             for number in range(self.plan.events):
-                if not self.open:
-                    break
-                if (wait := began + number / self.plan.rate - now()) > 0:
-                    await asyncio.sleep(wait)
+                while self._goes_on and (wait := began + number / self.plan.rate - now()) > 0:
+                    await asyncio.sleep(min(wait, LOOKS_EVERY))
                 await slots.acquire()
+                if not self._goes_on:
+                    break
                 group.create_task(self._post(number)).add_done_callback(lambda _: slots.release())
         self.published.seconds = now() - began
         self.cpu_share = (time.process_time() - cpu) / self.published.seconds
+
+    @property
+    def _goes_on(self) -> bool:
+        return bool(self.open) and not self.stopped
 
     async def _post(self, number: int) -> None:
         event, channel = self.plan.event(number), self._channels[number % len(self._channels)]

@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..bench.files import make_room
 from ..bench.plan import Address, CannotRun, Plan, Subscriber, Target
 from ..bench.progress import show
 from ..bench.report import figures, remarks, table
-from ..bench.run import Lost, Run
+from ..bench.run import PUBLISHING, Lost, Run
 from ..config import Settings
 from ..errors import InvalidEvent
 from ..setting_kinds import hide_password
@@ -41,6 +42,7 @@ development mode needs none.
 --to broadcast  each event to EVERYONE who is connected, real users too, and into the history of broadcasts,
                 where it displaces older ones; where that is not wanted, topic loads a gateway just the same
 
+Ctrl-C ends it early, and tells what was measured.
 Exit status: 0 clean, 1 something was lost, doubled, out of order or refused, 2 the run could not begin.
 """
 EXAMPLES = """
@@ -82,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         make_room(len(plan.subscribers))
         done = Run(plan, HttpTransport(publish_url, settings.publisher_key), publish_url)
         asyncio.run(_with_progress(done))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except CannotRun as error:
         raise Stop(error.detail, exit_status=2) from None
     except Lost as error:
@@ -93,9 +97,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _with_progress(run: Run) -> None:
+    """Ctrl-C ends the publishing, and what was measured is told; before there is anything, or again, it ends all."""
+    running, loop = asyncio.create_task(run.run()), asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        if run.phase != PUBLISHING or run.stopped:
+            running.cancel()
+        run.stopped = True
+
+    with contextlib.suppress(RuntimeError, ValueError):  # only a process's main thread is interrupted
+        loop.add_signal_handler(signal.SIGINT, interrupted)
     progress = asyncio.create_task(show(run, sys.stderr))
     try:
-        await run.run()
+        await running
     finally:
         progress.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from integration.helping import Outcome, Pair, gateway_command, over
-from servers import HOST, GatewayProcess, free_port, until
+from servers import HOST, ROOT, GatewayProcess, free_port, until
 from streams import Stream
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -67,7 +70,7 @@ async def test_clean(to: str, each: int) -> None:
     assert published.pop("per_second") > 0
     assert 0 < published["latency_ms"]["p50"] <= published["latency_ms"]["p99"] <= published["latency_ms"]["max"]
     del published["latency_ms"]
-    assert published == {"asked": EVENTS, "accepted": EVENTS, "refused": 0, "unanswered": 0}
+    assert published == {"asked": EVENTS, "sent": EVENTS, "accepted": EVENTS, "refused": 0, "unanswered": 0}
     assert deliveries.pop("per_second") > 0
     latencies = [deliveries["latency_ms"][name] for name in ("p50", "p95", "p99", "p99.9", "max")]
     assert latencies[0] > 0
@@ -221,6 +224,46 @@ async def test_a_gateway_that_drains() -> None:
     assert found["connections"]["ended_early"] == 6
     assert found["deliveries"]["told"] == {"gateway.reconnect": 6}
     assert found["deliveries"]["lost"] == 0
+
+
+async def test_interrupted() -> None:
+    """Ctrl-C ends the publishing, and what was measured is told."""
+    async with GatewayProcess({}, "--dev") as gateway:
+        running = await started(gateway.url, "--json", *SHORT, "--seconds", "1000")
+        await until(lambda: _all_served(gateway), what="the run is under way")
+        running.send_signal(signal.SIGINT)
+        out, err = await running.communicate()
+    assert running.returncode == 0, err
+    found = json.loads(out)
+    assert 0 < found["published"]["sent"] < found["published"]["asked"]
+    assert found["deliveries"]["count"] == found["published"]["accepted"]
+
+
+async def test_interrupted_before_there_is_anything() -> None:
+    """Ctrl-C ends a run that has not begun without a word, with the status a shell expects."""
+    reached = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, HOST, 0) as server:
+        running = await started(f"http://{HOST}:{server.sockets[0].getsockname()[1]}")
+        async with asyncio.timeout(20):
+            await reached.wait()
+            running.send_signal(signal.SIGINT)
+            assert await running.communicate() == (b"", b"")
+    assert running.returncode == 130
+
+
+async def started(url: str, *flags: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "bench", "--url", url, *flags),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 async def _all_served(gateway: GatewayProcess) -> bool:
