@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -25,6 +24,9 @@ from pathlib import Path
 
 from harness import BenchError, Result, Target, build, floor, gateway, measure
 from peers import PEERS, Missing
+from report import Rounds, Row, machine, median, medians, quiet
+from report import complaints as faults_of
+from report import table as table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +47,6 @@ PROFILES = {
 }
 
 CPU = "server_cpu_us_per_delivery"
-FAULTS = (
-    "lost",
-    "duplicates",
-    "out_of_order",
-    "refused",
-    "unanswered",
-    "foreign",
-    "unparsed",
-    "closed",
-    "control_events",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table: a figure of the results, in the unit it is shown in."""
-
-    label: str
-    key: str
-    scale: float = 1.0
-    digits: int = 1
-
-
 ROWS = (
     Row("CPU per delivery, µs", CPU, digits=2),
     Row("CPU share of one core, %", "server_cpu_share", 100),
@@ -85,11 +64,7 @@ ROWS = (
     Row("other programs' CPU, %", "others_cpu_share", 100, 0),
 )
 
-NOISE = 0.25  # of a core used by other programs: a round above it tells little
 FULL = 0.98  # of a core used by a server: it is at its limit
-Rounds = dict[str, list[Result]]
-
-
 OURS = ("floor", "gateway")
 Start = Callable[[], AbstractContextManager[Target]]
 
@@ -106,7 +81,9 @@ def built(names: list[str]) -> list[str]:
     return found
 
 
-def run_rounds(profile: Profile, peers: list[str], args: argparse.Namespace) -> tuple[Rounds, dict[str, str]]:
+def run_rounds(
+    profile: Profile, peers: list[str], args: argparse.Namespace
+) -> tuple[dict[str, list[Result]], dict[str, str]]:
     """Measure all servers in turn, the order reversed every round; also why peers dropped out."""
     servers: dict[str, Start] = {"floor": floor, "gateway": lambda: gateway(profile.connections, args.redis)}
     servers |= {name: partial(PEERS[name].run, profile.connections) for name in peers}
@@ -118,7 +95,7 @@ def run_rounds(profile: Profile, peers: list[str], args: argparse.Namespace) -> 
         "seconds": args.seconds,
         "warmup": args.warmup,
     }
-    rounds: Rounds = {name: [] for name in servers}
+    rounds: dict[str, list[Result]] = {name: [] for name in servers}
     failed: dict[str, str] = {}
     for number in range(args.rounds):
         names = list(servers) if number % 2 == 0 else list(reversed(servers))
@@ -143,23 +120,6 @@ def run_rounds(profile: Profile, peers: list[str], args: argparse.Namespace) -> 
     return rounds, failed
 
 
-def quiet(rounds: Rounds) -> Rounds:
-    """The rounds in which the machine was ours; all of them if there are none."""
-    kept = [
-        results
-        for results in zip(*rounds.values(), strict=True)
-        if all(result["others_cpu_share"] <= NOISE for result in results)
-    ]
-    if not kept:
-        return rounds
-    return {name: [results[i] for results in kept] for i, name in enumerate(rounds)}
-
-
-def median(results: list[Result], key: str) -> float:
-    values: list[float] = [result[key] for result in results]
-    return statistics.median(values)
-
-
 def ratio(rounds: Rounds, other: str = "floor") -> float:
     """The gateway's CPU per delivery in those of another server: median of the rounds' ratios."""
     kept = quiet(rounds)
@@ -169,22 +129,12 @@ def ratio(rounds: Rounds, other: str = "floor") -> float:
 
 
 def table(name: str, profile: Profile, rounds: Rounds, failed: dict[str, str]) -> str:
-    kept = quiet(rounds)
-    count = f"{len(kept['floor'])} of {len(rounds['floor'])} rounds"
-    lines = [f"{name}: {profile.describe()}; medians of {count}"]
-    lines.append(f"{'':28}" + "".join(f"{server:>13}" for server in rounds))
-    for row in ROWS:
-        cells = (f"{median(results, row.key) * row.scale:13,.{row.digits}f}" for results in kept.values())
-        lines.append(f"{row.label:28}" + "".join(cells))
-    for fault in FAULTS:
-        sums = [sum(result[fault] for result in results) for results in rounds.values()]
-        if fault == "lost" or any(sums):
-            lines.append(f"{fault.replace('_', ' '):28}" + "".join(f"{n:13,}" for n in sums))
+    lines = [table_of(f"{name}: {profile.describe()}", ROWS, rounds)]
     for other in rounds:
         if other != "gateway":
             lines.append(f"gateway / {other}, CPU per delivery: {ratio(rounds, other):.2f}")
-    for server, results in kept.items():
-        if median(results, "server_cpu_share") >= FULL:
+    for server, results in quiet(rounds).items():
+        if (median(results, "server_cpu_share") or 0) >= FULL:
             left = sum(result["unanswered"] for result in rounds[server])
             lines.append(f"{server} did not keep up: a whole core used, {left:,} events unanswered in the end")
     lines += [f"{peer} did not finish: {reason}" for peer, reason in failed.items()]
@@ -196,13 +146,8 @@ def complaints(name: str, rounds: Rounds, args: argparse.Namespace) -> list[str]
 
     Several publisher connections have no order among them, so none is asked for.
     """
-    found = []
-    faults = [fault for fault in FAULTS if fault != "out_of_order" or args.publishers == 1]
-    for server in OURS:
-        sums = {fault: sum(result[fault] for result in rounds[server]) for fault in faults}
-        wrong = [f"{n:,} {fault.replace('_', ' ')}" for fault, n in sums.items() if n]
-        if wrong:
-            found.append(f"{name}: {server}: {', '.join(wrong)}")
+    allowed = () if args.publishers == 1 else ("out_of_order",)
+    found = faults_of(name, {server: rounds[server] for server in OURS}, allowed)
     if args.max_ratio is not None and ratio(rounds) > args.max_ratio:
         found.append(f"{name}: {ratio(rounds):.2f} floors, more than {args.max_ratio}")
     return found
@@ -215,16 +160,14 @@ def report(
     return {
         "publishers": args.publishers,
         "broker": "redis" if args.redis else "memory",
-        "machine": {"kernel": platform.release(), "python": sys.version.split()[0]},
+        "machine": machine(),
         "profiles": {
             name: {
                 "description": PROFILES[name].describe(),
                 "ratio": ratio(rounds),
                 "ratios": {other: ratio(rounds, other) for other in rounds if other != "gateway"},
                 "failed": failed[name],
-                "medians": {
-                    server: {row.key: median(results, row.key) for row in ROWS} for server, results in rounds.items()
-                },
+                "medians": medians(ROWS, rounds),
                 "rounds": rounds,
             }
             for name, rounds in measured.items()
