@@ -9,13 +9,15 @@ from .stream import NotOpened
 def not_opened(error: NotOpened, url: str) -> str:
     """The first stream was refused."""
     match error.status:
-        case None:
+        case None if "certificate" in str(error):
+            return f"{url}: {error}; name the authority that signed it in SSL_CERT_FILE"
+        case None if "cannot connect" in str(error):
             return f"{url}: {error}; start a gateway there with `gateway serve --dev`, or give another --url"
         case 401:
             return f"{url}: {error}; give --token, or the gateway's secret with --jwt-secret or GATEWAY_JWT_SECRET"
         case 403:
             return f"{url}: {error}; give a --token that may (topics: bench.*), or take another --to"
-        case 404 | 200:
+        case 404 | 200 | None:
             return f"{url}: {error}; is it a gateway's address? Give another with --url"
     return f"{url}: {error}"
 
