@@ -4,8 +4,8 @@
 
 All servers get the same load from the same tool, in turn and each freshly started,
 because the machine is never the same twice: ratios are taken within each round, and
-the median over the rounds is reported. Rounds disturbed by other programs are left
-out of medians and ratios, never out of the count of losses. Ends with 1 and one line
+the median over the rounds is reported. What was measured while other programs ran is
+left out of medians and ratios, never out of the count of losses. Ends with 1 and one line
 if floor or gateway lost an event, doubled it, delivered it out of order or refused
 it, or if `--max-ratio` was exceeded. What peers do wrong is shown and no failure.
 """
@@ -122,7 +122,7 @@ def run_rounds(
 
 def ratio(rounds: Rounds, other: str = "floor") -> float:
     """The gateway's CPU per delivery in those of another server: median of the rounds' ratios."""
-    kept = quiet(rounds)
+    kept = quiet({name: rounds[name] for name in ("gateway", other)})
     pairs = zip(kept["gateway"], kept[other], strict=True)
     ratios: list[float] = [ours[CPU] / theirs[CPU] for ours, theirs in pairs]
     return statistics.median(ratios)
@@ -133,10 +133,10 @@ def table(name: str, profile: Profile, rounds: Rounds, failed: dict[str, str]) -
     for other in rounds:
         if other != "gateway":
             lines.append(f"gateway / {other}, CPU per delivery: {ratio(rounds, other):.2f}")
-    for server, results in quiet(rounds).items():
+    for server, results in rounds.items():
         if (median(results, "server_cpu_share") or 0) >= FULL:
             left = sum(result["unanswered"] for result in rounds[server])
-            lines.append(f"{server} did not keep up: a whole core used, {left:,} events unanswered in the end")
+            lines.append(f"{server} was at its limit: a whole core used, {left:,} publishes unanswered in the end")
     lines += [f"{peer} did not finish: {reason}" for peer, reason in failed.items()]
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """Rounds of measurements to a table: medians, noise, and what went wrong.
 
-Rounds in which other programs used much of a core are left out of the medians, never
-out of the count of losses. A figure that a server did not report is a dash.
+What was measured while other programs used much of a core is left out of the medians,
+never out of the count of losses. A figure that a server did not report is a dash.
 """
 
 from __future__ import annotations
@@ -44,10 +44,15 @@ class Row:
 
 
 def quiet(rounds: Rounds) -> dict[str, list[Result]]:
-    """The rounds in which the machine was ours; all of them if there are none."""
+    """The rounds in which the machine was ours for every server; all of them if there are none."""
     together = list(zip(*rounds.values(), strict=True))
     kept = [group for group in together if all(result["others_cpu_share"] <= NOISE for result in group)]
     return {name: [group[i] for group in kept or together] for i, name in enumerate(rounds)}
+
+
+def quiet_each(rounds: Rounds) -> dict[str, list[Result]]:
+    """Each server's quiet rounds: enough for its own medians, not for ratios."""
+    return {name: quiet({name: results})[name] for name, results in rounds.items()}
 
 
 def median(results: Iterable[Result], key: str) -> float | None:
@@ -58,9 +63,10 @@ def median(results: Iterable[Result], key: str) -> float | None:
 
 def table(title: str, rows: Iterable[Row], rounds: Rounds) -> str:
     """A line per figure and a column per server."""
-    kept = quiet(rounds)
-    counts = {len(results) for results in kept.values()}, {len(results) for results in rounds.values()}
-    lines = [f"{title}; medians of {max(counts[0])} of {max(counts[1])} rounds"]
+    kept = quiet_each(rounds)
+    counts = sorted(len(results) for results in kept.values())
+    of = f"{counts[-1]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    lines = [f"{title}; medians of {of} of {max(len(results) for results in rounds.values())} rounds"]
     lines.append(" " * LABEL + "".join(f"{name:>{COLUMN}}" for name in rounds))
     for row in rows:
         cells = [median(kept[name], row.key) for name in rounds]
@@ -85,8 +91,8 @@ def complaints(name: str, rounds: Rounds, allowed: Collection[str] = ()) -> list
 
 
 def medians(rows: Iterable[Row], rounds: Rounds) -> dict[str, dict[str, float]]:
-    """By server and key, of the quiet rounds."""
-    kept, keys = quiet(rounds), [row.key for row in rows]
+    """By server and key, of each server's quiet rounds."""
+    kept, keys = quiet_each(rounds), [row.key for row in rows]
     return {
         name: {key: value for key in keys if (value := median(results, key)) is not None}
         for name, results in kept.items()

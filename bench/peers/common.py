@@ -57,15 +57,17 @@ def call(command: list[str], folder: Path, env: Mapping[str, str] | None = None)
 
 def module_folder(module: str) -> Path:
     """Where the Go toolchain keeps `path@version`, downloaded if need be."""
+    go = tool("go")
     say(f"go mod download {module}")
-    call([tool("go"), "mod", "download", module], HERE, GO)
-    return Path(call([tool("go"), "list", "-m", "-f", "{{.Dir}}", module], HERE, GO).strip())
+    call([go, "mod", "download", module], HERE, GO)
+    return Path(call([go, "list", "-m", "-f", "{{.Dir}}", module], HERE, GO).strip())
 
 
 def go_build(folder: Path, binary: Path, *flags: str) -> None:
     """Compile the main package in `folder` with the versions that its own go.sum pins."""
+    command = [tool("go"), "build", "-trimpath", "-buildvcs=false", *flags, "-o", str(binary), "."]
     say(f"go build of {binary.name}: a minute or two the first time")
-    call([tool("go"), "build", "-trimpath", "-buildvcs=false", *flags, "-o", str(binary), "."], folder, GO)
+    call(command, folder, GO)
 
 
 def one_core(**settings: str) -> dict[str, str]:

@@ -52,11 +52,12 @@ def find() -> tuple[Path, Path] | None:
 def build() -> None:
     if find():
         return
+    download, unpack = [tool("apt-get"), "download", *PACKAGES], [tool("dpkg-deb"), "-x"]
     FOLDER.mkdir(parents=True, exist_ok=True)
     say(f"apt-get download {' '.join(PACKAGES)}")
-    call([tool("apt-get"), "download", *PACKAGES], FOLDER)
+    call(download, FOLDER)
     for package in sorted(FOLDER.glob("*.deb")):
-        call([tool("dpkg-deb"), "-x", str(package), str(FOLDER)], FOLDER)
+        call([*unpack, str(package), str(FOLDER)], FOLDER)
     if not find():
         raise Missing("the package was fetched, but its nginx does not run here")
 
