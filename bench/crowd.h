@@ -7,13 +7,12 @@
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
 
-#include "net.h"
-#include "options.h"
+#include "requests.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-enum { REQUEST_MAX = HEADERS_MAX + 8192, FIGURES_MAX = 80 };
+enum { FIGURES_MAX = 80 };
 static const uint64_t SECOND = 1000000000u;
 
 static struct {
@@ -21,7 +20,7 @@ static struct {
     double broker_pid, batch, batch_publishers, events, warm, pause, live, live_rate, missed;
     double window, storm_in_flight;
 } crowd = {.workload = "",
-           .ready = "cursor",
+           .ready = "",
            .seed_path = "/v1/users/nobody/events",
            .batch_path = "/v1/events",
            .live_path = "/v1/events?topic=bench",
@@ -39,7 +38,7 @@ static struct {
 static const char CROWD_USAGE[] =
     "usage: crowd idle|publish|replay|storm [options of loadgen] [options]\n"
     "  [--broker-pid PID]             its CPU time is reported apart\n"
-    "  [--ready cursor]               a stream is open at its first id; or `block`, or `head`\n"
+    "  [--ready cursor]               a stream is open at its first id; or as loadgen has it\n"
     "  [--seed-path P]                an event is published there first; empty: none\n"
     "  [--window 5]                   seconds of idling, or of the time before the storm\n"
     "  [--batch 100] [--batch-path /v1/events] [--batch-publishers 8]\n"
@@ -99,7 +98,7 @@ static double server_rss(void)
 }
 
 /* The shares of a core that everyone used since `a`; the names begin with `prefix`. */
-static void put_shares(const struct usage *a, const char *names[4])
+static void put_shares(const struct usage *a, const char *const names[4])
 {
     struct usage b = usage_now();
     double time = (double)(b.time - a->time), server = (double)(b.server - a->server);
@@ -114,62 +113,26 @@ static void put_shares(const struct usage *a, const char *names[4])
 /* --- waiting --------------------------------------------------------------------- */
 
 /* Lets `--nap-us` pass first, so that answers gather: see loadgen.c. */
-static void turn(void (*between)(void))
+static void turn(void)
 {
-    uint64_t nap = (uint64_t)(opt.nap_us * 1e3);
-    struct timespec ts = {0, (long)nap};
-    if (nap)
+    struct timespec ts = {0, (long)(opt.nap_us * 1e3)};
+    if (opt.nap_us > 0)
         nanosleep(&ts, NULL);
-    net_turn(1, between);
-    if (between)
-        between();
+    net_turn(1);
 }
 
-static void wait_seconds(double seconds, void (*between)(void))
+static void wait_seconds(double seconds)
 {
     for (uint64_t start = now_ns(); since(start) < seconds && !failure[0];)
-        turn(between);
+        turn();
 }
 
 /* --- streams --------------------------------------------------------------------- */
 
-/* `path` with its `%d`, if there is one, replaced by a number. */
-static void fill(char *out, size_t size, const char *path, uint64_t number)
-{
-    const char *mark = strstr(path, "%d");
-    int before = mark ? (int)(mark - path) : (int)strlen(path);
-    char digits[24] = "";
-    if (mark)
-        snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-    snprintf(out, size, "%.*s%s%s", before, path, digits, mark ? mark + 2 : "");
-}
-
-static void subscribe(struct conn *conn, const char *path_pattern, const char *last_id)
-{
-    char path[1024], request[REQUEST_MAX];
-    size_t i = (size_t)(conn - streams);
-    const char *token = opt.token_count ? opt.tokens[i % opt.token_count] : NULL;
-    fill(path, sizeof path, path_pattern, i);
-    int len = snprintf(request, sizeof request,
-                       "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n"
-                       "%s%s%s%s%s%s%s\r\n",
-                       path, opt.host, (int)opt.port, token ? "Authorization: Bearer " : "",
-                       token ? token : "", token ? "\r\n" : "", *last_id ? "Last-Event-ID: " : "",
-                       last_id, *last_id ? "\r\n" : "", opt.headers);
-    if (len >= (int)sizeof request)
-        fail("the request head is too long");
-    else
-        net_queue(conn, request, (size_t)len);
-}
-
-/* Whether this news opens the stream, by `--ready`. */
+/* Whether this news opens the stream: the first id unless `--ready` says something else. */
 static bool opens(const struct wire *wire, enum wire_news news)
 {
-    if (strcmp(crowd.ready, "head") == 0)
-        return news == WIRE_ANSWERED;
-    if (strcmp(crowd.ready, "block") == 0)
-        return news == WIRE_BLOCK;
-    return news == WIRE_BLOCK && wire->id[0];
+    return crowd.ready[0] ? news == opt.ready : news == WIRE_BLOCK && wire->id[0];
 }
 
 static void opened(struct conn *conn)
@@ -187,7 +150,7 @@ static void open_streams(int from, int to, double in_flight)
     while (ready_count - before < to - from && !failure[0]) {
         while (next < to && next - from < ready_count - before + (int)in_flight && !failure[0])
             net_connect(&streams[next++]);
-        net_turn(1, NULL);
+        net_turn(1);
         if (since(start) > opt.connect_timeout)
             fail("only %d streams were open after %.0f s", ready_count, opt.connect_timeout);
     }
@@ -204,39 +167,22 @@ static void connect_publishers(int count)
     }
     for (int i = 0; i < count && !failure[0]; i++)
         while (!publishers[i].connected && !failure[0]) {
-            net_turn(10, NULL);
+            net_turn(10);
             if (since(start) > 5)
                 fail("a publisher connection was not accepted in 5 s");
         }
 }
 
-static void post(struct conn *conn, const char *path, const char *body, size_t body_len)
-{
-    char head[HEADERS_MAX + 2048];
-    int len = snprintf(head, sizeof head,
-                       "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\n"
-                       "Content-Length: %zu\r\n%s\r\n",
-                       path, opt.host, (int)opt.port, body_len, opt.publish_headers);
-    bool idle = conn->out_len == 0;
-    net_queue(conn, head, (size_t)len);
-    net_queue(conn, body, body_len);
-    if (idle)
-        net_flush(conn);
-}
-
-/* Writes one event of `--publish-body-size` bytes of data; `user` below 0 names none. */
+/* An event as the gateway reads it in a batch; `user` below 0 names none. */
 static size_t write_event(char *out, uint64_t number, uint64_t now, long user)
 {
-    char data[64], owner[64] = "";
-    int data_len = snprintf(data, sizeof data, "{\"n\":%llu,\"t\":%llu,\"pad\":\"",
-                            (unsigned long long)number, (unsigned long long)now);
-    int pad = (int)opt.body_size > data_len + 2 ? (int)opt.body_size - data_len - 2 : 0;
+    size_t len = (size_t)sprintf(out, "{\"event_type\":\"bench\",");
     if (user >= 0)
-        snprintf(owner, sizeof owner, "\"user_id\":\"user-%ld\",", user);
-    size_t len = (size_t)sprintf(out, "{\"event_type\":\"bench\",%s\"data\":%s", owner, data);
-    memset(out + len, 'x', (size_t)pad);
-    memcpy(out + len + pad, "\"}}", 4);
-    return len + (size_t)pad + 3;
+        len += (size_t)sprintf(out + len, "\"user_id\":\"user-%ld\",", user);
+    len += (size_t)sprintf(out + len, "\"data\":");
+    len += write_data(out + len, number, now);
+    memcpy(out + len, "}", 2);
+    return len + 1;
 }
 
 /* The bytes that `write_events` may write for so many. */
@@ -266,8 +212,7 @@ static bool read_own_option(const char *name, const char *value)
     const struct {
         const char *name, **text;
         double *number;
-    } rows[] = {{"--ready", &crowd.ready, NULL},
-                {"--seed-path", &crowd.seed_path, NULL},
+    } rows[] = {{"--seed-path", &crowd.seed_path, NULL},
                 {"--batch-path", &crowd.batch_path, NULL},
                 {"--live-path", &crowd.live_path, NULL},
                 {"--live-publish-path", &crowd.live_publish_path, NULL},
@@ -295,7 +240,8 @@ static bool read_own_option(const char *name, const char *value)
 /* What is not an option of `crowd` is left for `read_options`. */
 static bool read_arguments(int argc, char **argv)
 {
-    char **rest = calloc((size_t)argc + 1, sizeof *rest);
+    static char **rest; /* its texts are kept as options */
+    rest = calloc((size_t)argc + 1, sizeof *rest);
     int count = 1;
     if (!rest || argc < 2)
         return false;
@@ -303,6 +249,8 @@ static bool read_arguments(int argc, char **argv)
     for (int i = 2; i < argc; i += 2) {
         if (i + 1 < argc && read_own_option(argv[i], argv[i + 1]))
             continue;
+        if (i + 1 < argc && strcmp(argv[i], "--ready") == 0)
+            crowd.ready = argv[i + 1];
         rest[count++] = argv[i];
         if (i + 1 < argc)
             rest[count++] = argv[i + 1];

@@ -9,34 +9,14 @@
  */
 #define _GNU_SOURCE
 #include "ledger.h"
-#include "measure.h"
-#include "options.h"
-#include "wire.h"
+#include "requests.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdarg.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
 
-enum { RECV_MAX = 512 * 1024, EVENTS_MAX = 1024, BURST = 64, PATH_MAX_LEN = 4096 };
-enum { BODY_OUT = MAX_BODY + 8192 }; /* an event, encoded: only its 14 marks grow */
+enum { BURST = 64 };
 static const uint64_t SECOND = 1000000000u;
-
-/* A stream or a publisher connection; epoll carries a pointer to it. */
-struct conn {
-    int fd;
-    bool publisher, connected, ready;
-    uint64_t answered; /* publishers: answers so far, they come in the order of requests */
-    char *out;         /* what is still to be written */
-    size_t out_len, out_at, out_cap;
-    struct wire wire;
-};
 
 /* What had been used and received at one moment. */
 struct usage {
@@ -47,42 +27,19 @@ static struct conn *streams, publishers[MAX_PUBLISHERS];
 static struct ledger ledger;
 static struct hist latency, lateness;
 static struct usage window_start, window_end;
-static int epoll_fd, timer_fd, opened, ready_count;
-static uint64_t first_connect, connected_at, start_at, received_at, warmup_events;
-static uint64_t unparsed, controls, closed, reads, bytes_read, answers;
+static int timer_fd, opened, ready_count;
+static uint64_t first_connect, connected_at, start_at, warmup_events;
+static uint64_t unparsed, controls, closed, answers;
+static uint64_t answers_of[MAX_PUBLISHERS]; /* they come in the order of requests */
 static uint64_t rss_before, rss_connected, rss_end;
-static char failure[256];
-
-static void fail(const char *format, ...)
-{
-    va_list args;
-    if (failure[0])
-        return;
-    va_start(args, format);
-    vsnprintf(failure, sizeof failure, format, args);
-    va_end(args);
-}
 
 static uint64_t in_ns(double seconds)
 {
     return now_ns() + (uint64_t)(seconds * 1e9);
 }
 
-/* --- sockets ------------------------------------------------------------------- */
-
-static void watch(struct conn *conn, int operation, uint32_t events)
+static void gone(struct conn *conn)
 {
-    struct epoll_event event = {.events = events, .data.ptr = conn};
-    if (epoll_ctl(epoll_fd, operation, conn->fd, &event) != 0)
-        fail("epoll_ctl: %s", strerror(errno));
-}
-
-static void hang_up(struct conn *conn)
-{
-    if (conn->fd < 0)
-        return;
-    close(conn->fd);
-    conn->fd = -1;
     if (conn->publisher)
         fail("the server closed a publisher connection");
     else if (!conn->ready)
@@ -91,131 +48,20 @@ static void hang_up(struct conn *conn)
         closed++;
 }
 
-static void flush(struct conn *conn)
+static void subscribe_stream(struct conn *conn)
 {
-    ssize_t n = 0;
-    while (conn->out_at < conn->out_len && n >= 0) {
-        n = send(conn->fd, conn->out + conn->out_at, conn->out_len - conn->out_at, MSG_NOSIGNAL);
-        if (n > 0)
-            conn->out_at += (size_t)n;
-    }
-    if (n >= 0)
-        conn->out_at = conn->out_len = 0;
-    else if (errno == EAGAIN)
-        watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
-    else
-        hang_up(conn);
-}
-
-static void append(struct conn *conn, const char *bytes, size_t len)
-{
-    if (conn->out_len + len > conn->out_cap) {
-        conn->out_cap = (conn->out_len + len) * 2;
-        if (!(conn->out = realloc(conn->out, conn->out_cap)))
-            abort();
-    }
-    memcpy(conn->out + conn->out_len, bytes, len);
-    conn->out_len += len;
-}
-
-static void open_connection(struct conn *conn)
-{
-    int on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port)};
-    if (inet_pton(AF_INET, opt.host, &address.sin_addr) != 1) {
-        fail("--host wants a numeric IPv4 address");
-        return;
-    }
-    conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (conn->fd < 0 || (connect(conn->fd, (struct sockaddr *)&address, sizeof address) != 0 &&
-                         errno != EINPROGRESS))
-        fail("connect: %s", strerror(errno));
-    else
-        watch(conn, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
-}
-
-/* What stands behind the marks of a template: see USAGE. */
-struct marks {
-    uint64_t number;
-    const char *token, *event;
-};
-
-static size_t put(char *out, size_t size, size_t len, const char *text, size_t text_len)
-{
-    if (len + text_len >= size)
-        abort(); /* the buffers are made for the longest options */
-    memcpy(out + len, text, text_len);
-    out[len + text_len] = '\0';
-    return len + text_len;
-}
-
-static size_t put_encoded(char *out, size_t size, size_t len, const char *text)
-{
-    char code[4];
-    for (; *text; text++) {
-        bool plain = isalnum((unsigned char)*text) || strchr("-._~", *text);
-        snprintf(code, sizeof code, "%%%02X", (unsigned char)*text);
-        len = put(out, size, len, plain ? text : code, plain ? 1 : 3);
-    }
-    return len;
-}
-
-/* Fills a template in; other uses of `%` (as in `%7B`) stay as they are. */
-static size_t fill(char *out, size_t size, const char *template, const struct marks *marks)
-{
-    size_t len = 0;
-    char digits[24];
-    snprintf(digits, sizeof digits, "%llu", (unsigned long long)marks->number);
-    while (*template) {
-        size_t plain = strcspn(template, "%");
-        len = put(out, size, len, template, plain);
-        template += plain;
-        if (!*template)
-            break;
-        const char *text = template[1] == 'd'   ? digits
-                           : template[1] == 't' ? marks->token
-                           : template[1] == 'e' ? marks->event
-                                                : NULL;
-        if (text)
-            len = put(out, size, len, text, strlen(text));
-        else if (template[1] == 'u' && marks->event)
-            len = put_encoded(out, size, len, marks->event);
-        else
-            len = put(out, size, len, template--, 1);
-        template += 2;
-    }
-    return len;
-}
-
-static void queue_subscription(struct conn *conn)
-{
-    char path[PATH_MAX_LEN], request[HEADERS_MAX + PATH_MAX_LEN + 8192];
-    size_t i = (size_t)(conn - streams);
-    const char *token = opt.token_count ? opt.tokens[i % opt.token_count] : NULL;
-    fill(path, sizeof path, opt.path, &(struct marks){.number = i, .token = token});
-    if (strstr(opt.path, "%t"))
-        token = NULL; /* it is in the path */
-    int len = snprintf(request, sizeof request,
-                       "GET %s HTTP/1.1\r\nHost: %s:%d\r\nAccept: text/event-stream\r\n"
-                       "%s%s%s%s\r\n",
-                       path, opt.host, (int)opt.port, token ? "Authorization: Bearer " : "",
-                       token ? token : "", token ? "\r\n" : "", opt.headers);
-    if (len >= (int)sizeof request)
-        fail("the request head is too long");
-    else
-        append(conn, request, (size_t)len);
+    if (!conn->publisher)
+        subscribe(conn, opt.path, (uint64_t)(conn - streams), "");
 }
 
 /* --- what is received ------------------------------------------------------------ */
 
-static void stream_news(void *owner, struct wire *wire, enum wire_news news)
+static void stream_news(struct conn *conn, struct wire *wire, enum wire_news news)
 {
-    struct conn *conn = owner;
     uint64_t stream = (uint64_t)(conn - streams);
     if (news == WIRE_EVENT) {
         if (ledger_arrive(&ledger, stream, wire->seq) && wire->seq >= warmup_events)
-            hist_add(&latency, received_at > wire->time ? received_at - wire->time : 0);
+            hist_add(&latency, net.received_at > wire->time ? net.received_at - wire->time : 0);
     } else if (news == WIRE_ANSWERED && wire->status != 200) {
         fail("stream %d was answered %d", (int)stream, wire->status);
     } else if (news == opt.ready && !conn->ready) {
@@ -226,18 +72,18 @@ static void stream_news(void *owner, struct wire *wire, enum wire_news news)
     } else if (news == WIRE_UNPARSED) {
         unparsed++;
     } else if (news == WIRE_BROKEN || news == WIRE_END) {
-        hang_up(conn);
+        net_lost(conn);
     }
 }
 
-static void publisher_news(void *owner, struct wire *wire, enum wire_news news)
+static void publisher_news(struct conn *conn, struct wire *wire, enum wire_news news)
 {
-    struct conn *conn = owner;
     if (news == WIRE_BROKEN)
-        hang_up(conn);
+        net_lost(conn);
     if (news != WIRE_ANSWERED)
         return;
-    uint64_t event = conn->answered++ * (uint64_t)opt.publishers + (uint64_t)(conn - publishers);
+    size_t publisher = (size_t)(conn - publishers);
+    uint64_t event = answers_of[publisher]++ * (uint64_t)opt.publishers + publisher;
     answers++;
     if (wire->status / 100 == 2)
         return;
@@ -246,22 +92,13 @@ static void publisher_news(void *owner, struct wire *wire, enum wire_news news)
     ledger_refuse(&ledger, event);
 }
 
-static void receive(struct conn *conn)
+static void heard(void *owner, struct wire *wire, enum wire_news news)
 {
-    static char buffer[RECV_MAX];
-    ssize_t n = recv(conn->fd, buffer, sizeof buffer, 0);
-    if (n < 0 && errno == EAGAIN)
-        return;
-    if (n <= 0) {
-        hang_up(conn);
-        return;
-    }
-    received_at = now_ns();
-    if (!conn->publisher) {
-        reads++;
-        bytes_read += (uint64_t)n;
-    }
-    wire_feed(&conn->wire, buffer, (size_t)n, conn, conn->publisher ? publisher_news : stream_news);
+    struct conn *conn = owner;
+    if (conn->publisher)
+        publisher_news(conn, wire, news);
+    else
+        stream_news(conn, wire, news);
 }
 
 /* --- what is published ----------------------------------------------------------- */
@@ -273,34 +110,8 @@ static struct usage usage_now(void)
                           .own_cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
                           .machine_cpu = machine_busy_ns(),
                           .deliveries = ledger.deliveries,
-                          .reads = reads,
-                          .bytes = bytes_read};
-}
-
-static void publish(uint64_t event, uint64_t now)
-{
-    static char pad[MAX_BODY], data[MAX_BODY + 64], body[BODY_OUT], head[HEADERS_MAX + 8192];
-    char path[PATH_MAX_LEN], opening[64];
-    if (!pad[0])
-        memset(pad, 'x', sizeof pad);
-    struct conn *conn = &publishers[event % (uint64_t)opt.publishers];
-    int len = snprintf(opening, sizeof opening, "{\"n\":%llu,\"t\":%llu,\"pad\":\"",
-                       (unsigned long long)event, (unsigned long long)now);
-    int pad_len = (int)opt.body_size > len + 2 ? (int)opt.body_size - len - 2 : 0;
-    snprintf(data, sizeof data, "%s%.*s\"}", opening, pad_len, pad);
-    struct marks marks = {.number = event % ledger.streams, .event = data};
-    fill(path, sizeof path, opt.publish_path, &marks);
-    size_t body_len = fill(body, sizeof body, opt.publish_body, &marks);
-    int head_len = snprintf(head, sizeof head,
-                            "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: %s\r\n"
-                            "Content-Length: %zu\r\n%s\r\n",
-                            path, opt.host, (int)opt.port, opt.publish_type, body_len,
-                            opt.publish_headers);
-    bool idle = conn->out_len == 0;
-    append(conn, head, (size_t)head_len);
-    append(conn, body, body_len);
-    if (idle)
-        flush(conn);
+                          .reads = net.reads,
+                          .bytes = net.bytes};
 }
 
 static uint64_t due_at(uint64_t event)
@@ -309,8 +120,9 @@ static uint64_t due_at(uint64_t event)
 }
 
 /* Publishes what is due, at most a burst of it: the streams are to be read as well. */
-static void publish_due(uint64_t now)
+static void publish_due(void)
 {
+    uint64_t now = net.received_at;
     for (int i = 0; i < BURST && start_at && ledger.published < ledger.events; i++) {
         uint64_t event = ledger.published;
         if (now < due_at(event) || failure[0])
@@ -320,30 +132,13 @@ static void publish_due(uint64_t now)
         if (event >= warmup_events)
             hist_add(&lateness, now - due_at(event));
         ledger.published++;
-        publish(event, now);
+        post_event(&publishers[event % (uint64_t)opt.publishers], opt.publish_path,
+                   event % ledger.streams, event, now);
         now = now_ns();
     }
 }
 
 /* --- the phases ------------------------------------------------------------------ */
-
-static void writable(struct conn *conn)
-{
-    if (!conn->connected) {
-        int error = 0;
-        socklen_t len = sizeof error;
-        getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-        if (error) {
-            fail("connect: %s", strerror(error));
-            return;
-        }
-        conn->connected = true;
-        if (!conn->publisher)
-            queue_subscription(conn);
-    }
-    watch(conn, EPOLL_CTL_MOD, EPOLLIN);
-    flush(conn);
-}
 
 /* Lets deliveries gather while there is nothing to publish. A reader that waits for
  * every single one has the server pay for waking it, several µs each on a virtual
@@ -359,29 +154,17 @@ static void nap(void)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
-/* Waits for at most `wait_ms`, then handles what has come; what is due is published
- * between two reads, so that a burst of deliveries does not delay it. */
+static void timer_rang(void)
+{
+    uint64_t expirations;
+    if (read(timer_fd, &expirations, sizeof expirations) < 0 && errno != EAGAIN)
+        fail("timer: %s", strerror(errno));
+}
+
 static void turn(int wait_ms)
 {
-    struct epoll_event events[EVENTS_MAX];
-    uint64_t expirations;
     nap();
-    int n = epoll_wait(epoll_fd, events, EVENTS_MAX, wait_ms);
-    received_at = now_ns();
-    publish_due(received_at);
-    for (int i = 0; i < n && !failure[0]; i++) {
-        struct conn *conn = events[i].data.ptr;
-        if (!conn) {
-            if (read(timer_fd, &expirations, sizeof expirations) < 0 && errno != EAGAIN)
-                fail("timer: %s", strerror(errno));
-            continue;
-        }
-        if (conn->fd >= 0 && events[i].events & EPOLLOUT)
-            writable(conn);
-        if (conn->fd >= 0 && events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP))
-            receive(conn);
-        publish_due(received_at);
-    }
+    net_turn(wait_ms);
 }
 
 static void turn_until(uint64_t deadline)
@@ -407,7 +190,7 @@ static void connect_streams(void)
     first_connect = now_ns();
     while (ready_count < (int)opt.connections && !failure[0]) {
         for (int allowed = allowed_streams(now_ns()); opened < allowed && !failure[0];)
-            open_connection(&streams[opened++]);
+            net_connect(&streams[opened++]);
         turn(1);
         if (now_ns() > deadline)
             fail("only %d streams were open after %.0f s", ready_count, opt.connect_timeout);
@@ -419,7 +202,7 @@ static void connect_publishers(void)
 {
     for (int i = 0; i < (int)opt.publishers; i++) {
         publishers[i].publisher = true;
-        open_connection(&publishers[i]);
+        net_connect(&publishers[i]);
     }
     uint64_t deadline = in_ns(5);
     for (int i = 0; i < (int)opt.publishers; i++) {
@@ -560,14 +343,20 @@ static void prepare(void)
     setrlimit(RLIMIT_NOFILE, &limit);
     if (opt.connections + opt.publishers + 16 > (double)limit.rlim_cur)
         fail("%.0f connections are more than the descriptor limit", opt.connections);
+    net.news = heard;
+    net.connected = subscribe_stream;
+    net.gone = gone;
+    net.between = publish_due;
+    net.woken = timer_rang;
+    if (!net_open(opt.host, (int)opt.port))
+        fail("--host wants a numeric IPv4 address");
     warmup_events = (uint64_t)(opt.rate * opt.warmup);
     uint64_t events = warmup_events + (uint64_t)(opt.rate * opt.seconds);
     struct epoll_event timer = {.events = EPOLLIN, .data.ptr = NULL};
     streams = calloc((size_t)opt.connections, sizeof *streams);
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (!streams || !ledger_open(&ledger, events, (uint64_t)opt.connections, opt.unicast) ||
-        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, timer_fd, &timer) != 0) {
+        epoll_ctl(net.epoll, EPOLL_CTL_ADD, timer_fd, &timer) != 0) {
         perror("loadgen");
         exit(2);
     }

@@ -2,7 +2,7 @@
  * the socket takes them, answers read by `wire.h`.
  *
  * Rule: this part knows of no workload. It tells its owner what happened through the
- * three functions in `net`; `gone` comes once per connection that was not closed here.
+ * functions in `net`; `gone` comes once per connection that was not closed here.
  * The clock is read once per recv(). Needs _GNU_SOURCE.
  */
 #ifndef BENCH_NET_H
@@ -34,6 +34,8 @@ static struct {
     wire_listener *news;
     void (*connected)(struct conn *conn);
     void (*gone)(struct conn *conn);
+    void (*between)(void); /* or NULL */
+    void (*woken)(void);   /* for what is in `epoll` without a connection */
     struct sockaddr_in address;
     int epoll;
     uint64_t received_at, reads, bytes; /* bytes and reads of streams only */
@@ -126,7 +128,7 @@ static inline void net_flush(struct conn *conn)
 static inline void net_queue(struct conn *conn, const char *bytes, size_t len)
 {
     if (conn->out_len + len > conn->out_cap) {
-        conn->out_cap = conn->out_len + len;
+        conn->out_cap = (conn->out_len + len) * (conn->publisher ? 2 : 1);
         if (!(conn->out = realloc(conn->out, conn->out_cap)))
             abort();
     }
@@ -172,20 +174,27 @@ static inline void net_receive(struct conn *conn)
     wire_feed(&conn->wire, buffer, (size_t)n, conn, net.news);
 }
 
-/* Waits for at most `wait_ms`, then handles what has come; `between` is called after
- * every read, so that a burst of them does not delay what is due. */
-static inline void net_turn(int wait_ms, void (*between)(void))
+/* Waits for at most `wait_ms`, then handles what has come; `between` is called before
+ * and after every read, so that a burst of them does not delay what is due. */
+static inline void net_turn(int wait_ms)
 {
     struct epoll_event events[EVENTS_MAX];
     int n = epoll_wait(net.epoll, events, EVENTS_MAX, wait_ms);
+    net.received_at = now_ns();
+    if (net.between)
+        net.between();
     for (int i = 0; i < n && !failure[0]; i++) {
         struct conn *conn = events[i].data.ptr;
+        if (!conn) {
+            net.woken();
+            continue;
+        }
         if (conn->fd >= 0 && events[i].events & EPOLLOUT)
             net_writable(conn);
         if (conn->fd >= 0 && events[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP))
             net_receive(conn);
-        if (between)
-            between();
+        if (net.between)
+            net.between();
     }
 }
 
