@@ -1,10 +1,11 @@
 """Workloads: connecting, publishing, replay, and everybody coming back at once.
 
     python bench/workloads.py [idle publish replay tail storm] [--memory] [--redis URL|start]
-                              [--rounds 1] [--set NAME=VALUE] [--json FILE]
+                              [--peers all] [--rounds 1] [--set NAME=VALUE] [--json FILE]
 
-Each round starts every server anew, and the one that goes first changes. Ends with 1
-and one line if any event was lost, doubled, out of order or refused.
+Each round starts every server anew, and the one that goes first changes. Peers take part
+in what needs nothing of the gateway's own: connecting and idling. Ends with 1 and one
+line if the gateway lost an event, doubled it, delivered it out of order or refused it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import ROOT, BenchError, Option, Result, Target, build, gateway, measure, need_descriptors, redis_server
+from peers import PEERS
 from report import Row, complaints, machine, medians, table
 
 SPARE_DESCRIPTORS = 500
@@ -25,13 +27,14 @@ SPARE_DESCRIPTORS = 500
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A load and the figures that count in it. `options` are those of `crowd`."""
+    """A load and the figures that count in it. `command` and `options` are those of the tool."""
 
     about: str
     command: str
     options: Mapping[str, Option]
     rows: tuple[Row, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    tool: str = "crowd"
 
     @property
     def users(self) -> int:
@@ -152,6 +155,10 @@ WORKLOADS = {
 }
 
 
+FOR_PEERS = ("idle",)
+OF_PEERS = ("--ready", "block", "--seed-path", "")  # unless their own arguments say otherwise
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A gateway to be started: with which broker, from which source tree."""
@@ -166,15 +173,28 @@ class Server:
             url, broker = self.redis, tuple[str, ...]()
             if self.redis == "start":
                 url, pid = stack.enter_context(redis_server())
-                broker = ("--broker-pid", str(pid))
+                broker = ("--broker-pid", str(pid)) if workload.tool == "crowd" else ()
             running = gateway(workload.users, url, tree=self.tree, settings=workload.settings)
             target = stack.enter_context(running)
             yield replace(target, name=self.name, arguments=target.arguments + broker)
 
 
-def run_rounds(name: str, servers: list[Server], count: int, changes: Mapping[str, str]) -> dict[str, list[Result]]:
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another server, as `fanout.py` measures it."""
+
+    name: str
+
+    @contextmanager
+    def started(self, workload: Workload) -> Iterator[Target]:
+        with PEERS[self.name].run(workload.users) as target:
+            yield replace(target, arguments=(*OF_PEERS, *target.arguments))
+
+
+def run_rounds(
+    workload: Workload, servers: Sequence[Server | Peer], count: int, changes: Mapping[str, str]
+) -> dict[str, list[Result]]:
     """Measure the servers in turn; the one that goes first changes every round."""
-    workload = WORKLOADS[name]
     options = {**workload.options, **changes}
     workload = replace(workload, options=options)
     need_descriptors(workload.users + SPARE_DESCRIPTORS)
@@ -182,7 +202,7 @@ def run_rounds(name: str, servers: list[Server], count: int, changes: Mapping[st
     for number in range(count):
         for server in servers if number % 2 == 0 else reversed(servers):
             with server.started(workload) as target:
-                result = measure(target, options, "crowd", workload.command)
+                result = measure(target, options, workload.tool, *workload.command.split())
             rounds[server.name].append(result)
             print(
                 f"  round {number + 1} {server.name:10} {headline(workload.rows[0], result)}, "
@@ -202,6 +222,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("workload", nargs="*", help=f"of {names}; all of them")
     parser.add_argument("--memory", action="store_true", help="with the memory broker (the default without --redis)")
     parser.add_argument("--redis", metavar="URL", help="with Redis there; `start` runs one for the bench alone")
+    parser.add_argument("--peers", default="none", help=f"all, none, or a list of: {', '.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of crowd")
     parser.add_argument("--tree", type=Path, default=ROOT, help="where the gateway's sources are")
@@ -209,6 +230,9 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if unknown := [name for name in args.workload if name not in WORKLOADS]:
         parser.error(f"no workload {unknown[0]}; there are {names}")
+    args.peers = {"all": list(PEERS), "none": []}.get(args.peers, args.peers.split(","))
+    if unknown := [name for name in args.peers if name not in PEERS]:
+        parser.error(f"--peers: there is no {unknown[0]}")
     if args.rounds < 1 or not all("=" in change for change in args.set):
         parser.error("--rounds wants at least 1, --set wants NAME=VALUE")
     return args
@@ -216,19 +240,23 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_arguments()
-    servers = [Server("memory", tree=args.tree.resolve())] if args.memory or not args.redis else []
+    ours = [Server("memory", tree=args.tree.resolve())] if args.memory or not args.redis else []
     if args.redis:
-        servers.append(Server("redis", args.redis, args.tree.resolve()))
+        ours.append(Server("redis", args.redis, args.tree.resolve()))
+    peers = [Peer(name) for name in args.peers]
     changes = dict(change.split("=", 1) for change in args.set)
     measured: dict[str, dict[str, list[Result]]] = {}
     wrong: list[str] = []
     try:
         build()
+        for peer in peers:
+            PEERS[peer.name].build()
         for name in args.workload or WORKLOADS:
             print(f"{name} ...", file=sys.stderr)
-            rounds = measured[name] = run_rounds(name, servers, args.rounds, changes)
-            print(table(f"{name}: {WORKLOADS[name].about}", WORKLOADS[name].rows, rounds), end="\n\n", flush=True)
-            wrong += complaints(name, rounds)
+            workload, servers = WORKLOADS[name], [*ours, *(peers if name in FOR_PEERS else ())]
+            rounds = measured[name] = run_rounds(workload, servers, args.rounds, changes)
+            print(table(f"{name}: {workload.about}", workload.rows, rounds), end="\n\n", flush=True)
+            wrong += complaints(name, {server.name: rounds[server.name] for server in ours})
     except BenchError as error:
         print(f"workloads: {error}", file=sys.stderr)
         return 2
