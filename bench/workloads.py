@@ -35,6 +35,7 @@ class Workload:
     rows: tuple[Row, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     tool: str = "crowd"
+    headline: int = 0  # the row that is told of every round
 
     @property
     def users(self) -> int:
@@ -151,6 +152,7 @@ WORKLOADS = {
         "storm",
         {"connections": 10_000, "in-flight": 256, "live": 200, "live-rate": 50, "window": 5, "drain": 10},
         STORM_ROWS,
+        headline=4,
     ),
 }
 
@@ -205,7 +207,7 @@ def run_rounds(
                 result = measure(target, options, workload.tool, *workload.command.split())
             rounds[server.name].append(result)
             print(
-                f"  round {number + 1} {server.name:10} {headline(workload.rows[0], result)}, "
+                f"  round {number + 1} {server.name:10} {headline(workload.rows[workload.headline], result)}, "
                 f"{result.get('lost', 0):.0f} lost, others {result['others_cpu_share']:.0%} of a core",
                 file=sys.stderr,
             )
