@@ -136,9 +136,12 @@ def table(name: str, profile: Profile, rounds: Rounds, failed: dict[str, str]) -
         if other != "gateway":
             lines.append(f"gateway / {other}, CPU per delivery: {ratio(rounds, other):.2f}")
     for server, results in rounds.items():
-        if (median(results, "server_cpu_share") or 0) >= FULL:
-            left = sum(result["unanswered"] for result in rounds[server])
-            lines.append(f"{server} was at its limit: a whole core used, {left:,} publishes unanswered in the end")
+        lost, closed, left = (sum(result[key] for result in results) for key in ("lost", "closed", "unanswered"))
+        if lost or (median(results, "server_cpu_share") or 0) >= FULL:
+            lines.append(
+                f"{server} was at its limit: {lost:,} deliveries not made, {closed:,} streams closed by it, "
+                f"{left:,} publishes unanswered in the end"
+            )
     lines += [f"{peer} did not finish: {reason}" for peer, reason in failed.items()]
     return "\n".join(lines)
 
