@@ -19,6 +19,7 @@ from .ids import START, EventId
 
 POLL_SOCKET_EVERY = 0.05
 LOOK_AT_SOCKET_EVERY = 1.0
+DROPPED_PER_TURN = 100
 
 
 class Relay:
@@ -38,14 +39,15 @@ class Relay:
         self._linger = linger
         self._replay_page = replay_page
         self._send_timeout = send_timeout
-        self._lingering: dict[str, asyncio.TimerHandle] = {}
+        self._lingering: dict[str, float] = {}  # until when, the next first
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         await self.broker.start(self.healing)
 
     async def close(self) -> None:
-        for handle in self._lingering.values():
-            handle.cancel()
+        if self._sweep is not None:
+            self._sweep.cancel()
         self.healing.close()
         await self.broker.close()
 
@@ -66,8 +68,7 @@ class Relay:
         """
         self.hub.join(connection)
         for name in connection.channels:
-            if (handle := self._lingering.pop(name, None)) is not None:
-                handle.cancel()
+            self._lingering.pop(name, None)
         for name in connection.channels:
             await self.broker.subscribe(name)
         if not self.broker.retention:
@@ -84,7 +85,9 @@ class Relay:
     def leave(self, connection: Connection) -> None:
         """Deregister; the last one to leave a channel lets its subscription linger."""
         for name in self.hub.leave(connection):
-            self._lingering[name] = asyncio.get_running_loop().call_later(self._linger, self._drop, name)
+            self._lingering[name] = asyncio.get_running_loop().time() + self._linger
+            if self._sweep is None:
+                self._sweep = asyncio.get_running_loop().call_later(self._linger, self._drop_lingering)
 
     async def serve(self, connection: Connection) -> CloseReason:
         """Bring the connection to the tip, and again whenever it fell behind. Returns why it was closed."""
@@ -158,7 +161,18 @@ class Relay:
             channel = self.hub.channels[name]
             channel.floor = tip if channel.floor is None else min(channel.floor, tip)
 
-    def _drop(self, name: str) -> None:
-        self._lingering.pop(name, None)
-        if self.hub.drop(name):
-            self.broker.unsubscribe(name)
+    def _drop_lingering(self) -> None:
+        """Those whose time is over; after a storm of leavers a few at a time, so that nobody waits for all."""
+        loop, self._sweep = asyncio.get_running_loop(), None
+        for _ in range(DROPPED_PER_TURN):
+            if not self._lingering:
+                return
+            name, until = next(iter(self._lingering.items()))
+            if until > loop.time():
+                break
+            del self._lingering[name]
+            if self.hub.drop(name):
+                self.broker.unsubscribe(name)
+        if self._lingering:
+            first = next(iter(self._lingering.values()))
+            self._sweep = loop.call_later(max(first - loop.time(), 0), self._drop_lingering)

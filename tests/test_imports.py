@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 # A layer's modules, packages with all that is in them. A new module needs a place here.
 LAYERS = {
     "core": ("errors", "ids", "channels", "events", "frames", "publisher"),
+    "loop": ("fair",),
     "settings": ("config", "setting_kinds", "setting_sources"),
     "hub": ("hub",),
     "broker": ("broker",),
@@ -32,15 +33,16 @@ LAYERS = {
 # What a layer may import of this package besides itself and the version.
 MAY_IMPORT = {
     "core": set(),
+    "loop": set(),
     "settings": {"core"},
     "hub": {"core"},
     "broker": {"core"},
     "relay": {"core", "hub", "broker"},
     "telemetry": {"core", "hub", "relay"},
-    "web": {"core", "hub", "broker", "relay", "settings", "telemetry"},
+    "web": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry"},
     "client": {"core", "settings", "broker"},
     "bench": {"core", "client"},
-    "app": {"core", "hub", "broker", "relay", "settings", "telemetry", "web"},
+    "app": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "web"},
     "cli": {"core", "settings", "client", "bench", "app"},
 }
 

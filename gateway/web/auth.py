@@ -5,6 +5,7 @@ A credential is believed whole or not at all: nothing that fails to verify is se
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import time
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ..errors import NotAllowed, NotAuthenticated
 COOKIE = "gateway_token"
 LEEWAY = 5.0
 HMAC_ALGORITHMS = ("HS256", "HS384", "HS512")
+TOKENS_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,11 @@ class Publisher:
 
 
 class Subscribers:
-    """Verifies subscriber tokens (HS256 by default, with `GATEWAY_JWT_SECRET`)."""
+    """Verifies subscriber tokens (HS256 by default, with `GATEWAY_JWT_SECRET`).
+
+    What a token said when it verified is remembered, by the token's digest, until it ends: whoever comes back is
+    let in for a hundredth of the price.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._dev = settings.dev
@@ -55,15 +61,27 @@ class Subscribers:
         self._algorithms = settings.jwt_algorithms or HMAC_ALGORITHMS
         self._audience = settings.jwt_audience
         self._issuer = settings.jwt_issuer
+        self._verified_before: dict[bytes, Subscriber] = {}
 
     def authenticate(self, request: web.Request) -> Subscriber:
         """Raises `NotAuthenticated`. A token that is there must verify, in development mode too."""
         token = bearer(request) or request.cookies.get(COOKIE)
         if token is not None and self._secret is not None:
-            return self._verified(token, self._secret)
+            return self._remembered(token, self._secret)
         if self._dev:
             return _developer(request)
         raise NotAuthenticated(f"send a token as 'Authorization: Bearer …' or in the cookie {COOKIE}")
+
+    def _remembered(self, token: str, secret: str) -> Subscriber:
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        known = self._verified_before.get(digest)
+        if known is not None and known.expires_at is not None and known.expires_at > time.time():
+            return known
+        verified = self._verified(token, secret)
+        if len(self._verified_before) >= TOKENS_REMEMBERED:
+            del self._verified_before[next(iter(self._verified_before))]
+        self._verified_before[digest] = verified
+        return verified
 
     def _verified(self, token: str, secret: str) -> Subscriber:
         try:

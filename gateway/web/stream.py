@@ -17,7 +17,7 @@ import structlog
 from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
-from .. import channels
+from .. import channels, fair
 from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
 from ..frames import control_frame, cursor_frame, retry_frame
 from ..hub import CloseReason, Connection, Send
@@ -100,7 +100,8 @@ class Stream:
             await asyncio.wait({opening, closing}, return_when=asyncio.FIRST_COMPLETED)
             if opening.done():
                 opening.result()
-                self._hand_over_cursor()
+                if position := self._position():
+                    self._connection.put(position)
         finally:
             opening.cancel()
             closing.cancel()
@@ -117,16 +118,15 @@ class Stream:
         if writer is None or transport is None:
             raise ConnectionResetError("the client left before the stream began")
         _bound_buffers(transport, settings.max_buffer_bytes)
-        await response.write(retry_frame(jittered(settings.retry_ms)))
         chunked = request.version >= HttpVersion11
         connection.attach(transport, writer.drain, chunked=chunked, send=_straight_to_the_socket(transport))
-        self._hand_over_cursor()
+        connection.put(retry_frame(jittered(settings.retry_ms)) + self._position())
         return response
 
-    def _hand_over_cursor(self) -> None:
+    def _position(self) -> bytes:
+        """The cursor, where there is one yet, for the client to come back with."""
         cursor = self._connection.cursor
-        if cursor is not None and cursor != START:
-            self._connection.put(cursor_frame(cursor))
+        return b"" if cursor is None or cursor == START else cursor_frame(cursor)
 
     async def _serve(self) -> CloseReason:
         try:
@@ -230,6 +230,7 @@ def _bound_buffers(transport: asyncio.Transport, most: int) -> None:
     transport.set_write_buffer_limits(high=most // 4, low=most // 16)
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        fair.put_last(sock)
 
 
 def _straight_to_the_socket(transport: asyncio.Transport) -> Send | None:

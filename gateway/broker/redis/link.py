@@ -69,6 +69,7 @@ class Link:
         self._listener: Listener | None = None
         self._desired: set[str] = set()
         self._asked: set[str] = set()
+        self._changed: set[str] = set()  # since the last flush; what is not in it is as it was asked for
         self._outstanding: Counter[str] = Counter()
         self._confirmed: set[str] = set()
         self._waiters: dict[str, asyncio.Future[None]] = {}
@@ -99,20 +100,19 @@ class Link:
         return self._down_because
 
     async def subscribe(self, channel: str) -> None:
-        self._desired.add(channel)
+        self._want(channel)
         if channel in self._confirmed and not self._outstanding[channel]:
             return
         waiter = self._waiters.get(channel)
         if waiter is None:
             waiter = self._waiters[channel] = asyncio.get_running_loop().create_future()
-        self._flush_soon()
         await asyncio.shield(waiter)
 
     def unsubscribe(self, channel: str) -> None:
         self._desired.discard(channel)
         if (waiter := self._waiters.pop(channel, None)) is not None:
             waiter.cancel()
-        self._flush_soon()
+        self._flush_soon(channel)
 
     def subscriptions(self) -> frozenset[str]:
         """The channels that the server confirmed."""
@@ -120,7 +120,13 @@ class Link:
 
     # The desired set
 
-    def _flush_soon(self) -> None:
+    def _want(self, channel: str) -> None:
+        if channel not in self._desired:
+            self._desired.add(channel)
+            self._flush_soon(channel)
+
+    def _flush_soon(self, channel: str) -> None:
+        self._changed.add(channel)
         if not self._flush_scheduled:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -130,9 +136,12 @@ class Link:
         self._flush_scheduled = False
         if self._wire is None:
             return
-        self._command("SUBSCRIBE", self._desired - self._asked)
-        self._command("UNSUBSCRIBE", self._asked - self._desired)
-        self._asked = set(self._desired)
+        changed, self._changed = self._changed, set()
+        wanted = changed & self._desired
+        self._command("SUBSCRIBE", wanted - self._asked)
+        self._command("UNSUBSCRIBE", changed - wanted & self._asked)
+        self._asked |= wanted
+        self._asked -= changed - wanted
 
     def _command(self, name: str, channels: Iterable[str]) -> None:
         assert self._wire is not None
@@ -207,6 +216,7 @@ class Link:
         try:
             self._wire = wire
             wire.send("SUBSCRIBE", self._probe_channel)
+            self._changed = set(self._desired)
             self._flush()
             wire.send("PING", _ALL_ASKED)  # answered after the confirmations of all that was asked before it
             return await self._watch(wire)

@@ -33,7 +33,11 @@ if tonumber(string.match(ARGV[1], '^%d+')) < tonumber(kept_since) then
   from = kept_since
 end
 local remembered_since = string.format('%.0f', math.max(now - ARGV[5], 0))
-local beyond = redis.call('XREVRANGE', KEYS[1], remembered_since, '-', 'COUNT', 1)[1]
+local first, beyond = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1], nil
+if tonumber(string.match(first[1], '^%d+')) <= tonumber(remembered_since) then
+  -- only then: where no entry is that old, looking for one walks the whole journal
+  beyond = redis.call('XREVRANGE', KEYS[1], remembered_since, '-', 'COUNT', 1)[1]
+end
 local answer = {tip, epoch, string.format('%.0f', now), beyond and beyond[1] or ''}
 for key = 3, #KEYS, 2 do
   local oldest = redis.call('XRANGE', KEYS[key], kept_since, '+', 'COUNT', 1)[1]
