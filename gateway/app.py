@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import multiprocessing
 import random
 import signal
-import socket
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
 
@@ -25,10 +25,11 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import health, publish, stream
+from .web import health, publish, siblings, stream
 from .web.auth import Publishers, Subscribers
-from .web.context import GATEWAY, Gateway
+from .web.context import GATEWAY, Gateway, Place
 from .web.problems import problems
+from .workers import bound, supervise
 
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 4
@@ -40,13 +41,16 @@ what a newcomer costs goes there. The second must stay small: 20 x 20,000 object
 AIOHTTP_SHUTDOWN = 0.5
 """aiohttp waits twice this for handlers; by then the streams have ended by themselves."""
 
-NOT_YET = ("workers", "internal_port", "jwt_public_key", "jwt_jwks_url", "user_header", "cors_origins")
+NOT_YET = ("internal_port", "jwt_public_key", "jwt_jwks_url", "user_header", "cors_origins")
 
 log = structlog.get_logger(__name__)
 
 
-def build(settings: Settings) -> web.Application:
-    """The application of one process. Raises `ConfigError` for what this version cannot do."""
+def build(settings: Settings, place: Place | None = None) -> web.Application:
+    """The application of one process, at its place among the workers if there are some.
+
+    Raises `ConfigError` for what this version cannot do.
+    """
     _refuse_unsupported(settings)
     hub = Hub(
         max_buffer=settings.max_buffer_bytes,
@@ -61,21 +65,38 @@ def build(settings: Settings) -> web.Application:
         send_timeout=settings.send_timeout,
     )
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
-    app[GATEWAY] = Gateway(settings, hub, relay, Subscribers(settings), Publishers(settings), Metrics(hub, relay))
+    metrics = Metrics(hub, relay)
+    app[GATEWAY] = Gateway(settings, hub, relay, Subscribers(settings), Publishers(settings), metrics, place)
     for module in (stream, publish, health):
         app.add_routes(module.routes())
     app.cleanup_ctx.append(_running)
+    if place is not None:
+        app.cleanup_ctx.append(_telling_the_others)
     return app
 
 
-def run(settings: Settings, warnings: Iterable[str] = ()) -> None:
-    """Serve until SIGTERM, then drain; SIGINT (Ctrl-C), and a second SIGTERM, end it at once."""
+def run(settings: Settings, warnings: Iterable[str] = ()) -> int:
+    """Serve until SIGTERM, then drain; SIGINT (Ctrl-C), and a second SIGTERM, end it at once. The exit status."""
     gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level)
     for warning in warnings:
         log.warning("config.ignored", detail=warning)
     if not settings.dev:
         settings.require_authentication()
-    app = build(settings)
+    if settings.workers > 1:
+        build(settings)  # what is wrong with the settings is said once, and here
+        if settings.dev:
+            print(_WELCOME.format(url=f"http://{settings.host}:{settings.port}", broker="redis"), flush=True)
+        return supervise(settings, serve)
+    serve(settings)
+    return 0
+
+
+def serve(settings: Settings, place: Place | None = None) -> None:
+    """One process, with an event loop of its own."""
+    if place is not None:
+        gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level)
+        structlog.contextvars.bind_contextvars(worker=place.number)
+    app = build(settings, place)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=fair.new_event_loop) as runner:
@@ -86,10 +107,7 @@ async def _serve(app: web.Application, settings: Settings) -> None:
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=AIOHTTP_SHUTDOWN, access_log=None)
     await runner.setup()
     try:
-        try:
-            listener = _listener(settings)
-        except OSError as error:
-            raise ConfigError([f"GATEWAY_HOST, GATEWAY_PORT: {error.strerror or error}"]) from None
+        listener = bound(settings)
         await web.SockSite(runner, listener, backlog=ACCEPTS_PER_TURN).start()
         fair.put_last(listener)
         listener.listen(BACKLOG)  # asyncio asked for as many as it accepts in a turn
@@ -104,11 +122,6 @@ async def _serve(app: web.Application, settings: Settings) -> None:
     finally:
         await runner.cleanup()
     log.info("gateway.stopped")
-
-
-def _listener(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family)
 
 
 async def drain(gateway: Gateway, seconds: float) -> None:
@@ -140,6 +153,17 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await gateway.relay.close()
+
+
+async def _telling_the_others(app: web.Application) -> AsyncIterator[None]:
+    """Readiness and metrics of this worker alone, for the other workers to ask."""
+    gateway = app[GATEWAY]
+    assert gateway.place is not None
+    runner = web.AppRunner(siblings.application(gateway, health.routes_alone()), access_log=None)
+    await runner.setup()
+    await web.UnixSite(runner, gateway.place.socket_of(gateway.place.number)).start()
+    yield
+    await runner.cleanup()
 
 
 def _owned(gateway: Gateway, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -190,7 +214,16 @@ def _signals() -> asyncio.Queue[signal.Signals]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, queue.put_nowait, number)
+    if (parent := multiprocessing.parent_process()) is not None:
+        loop.add_reader(parent.sentinel, _orphaned, loop, parent.sentinel, queue)
     return queue
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, queue: asyncio.Queue[signal.Signals]) -> None:
+    """A worker whose parent is gone drains: nobody would tell it to."""
+    loop.remove_reader(sentinel)
+    log.error("worker.orphaned")
+    queue.put_nowait(signal.SIGTERM)
 
 
 async def _until_second_signal(work: Coroutine[Any, Any, None], signals: asyncio.Queue[signal.Signals]) -> None:

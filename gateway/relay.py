@@ -41,6 +41,8 @@ class Relay:
         self._send_timeout = send_timeout
         self._lingering: dict[str, float] = {}  # until when, the next first
         self._sweep: asyncio.TimerHandle | None = None
+        self._tip_read: asyncio.Task[EventId] | None = None
+        self._next_tip: asyncio.Task[EventId] | None = None
 
     async def start(self) -> None:
         await self.broker.start(self.healing)
@@ -48,6 +50,9 @@ class Relay:
     async def close(self) -> None:
         if self._sweep is not None:
             self._sweep.cancel()
+        for task in (self._tip_read, self._next_tip):
+            if task is not None:
+                task.cancel()
         self.healing.close()
         await self.broker.close()
 
@@ -75,10 +80,10 @@ class Relay:
             connection.cursor = START
             self._announced_since(connection, START)
         elif connection.cursor is None:
-            connection.cursor = await until_available(self.broker.tip)
+            connection.cursor = await self._tip()
             self._announced_since(connection, connection.cursor)
         elif connection.cursor > self.hub.tip:  # not heard of here yet, or nowhere: the tails cannot tell
-            tip = await until_available(self.broker.tip)
+            tip = await self._tip()
             if connection.cursor > tip:
                 connection.forget_cursor()
 
@@ -88,6 +93,18 @@ class Relay:
             self._lingering[name] = asyncio.get_running_loop().time() + self._linger
             if self._sweep is None:
                 self._sweep = asyncio.get_running_loop().call_later(self._linger, self._drop_lingering)
+
+    async def _tip(self) -> EventId:
+        """The broker's tip, read after this was called. Whoever waits for a reading to begin shares it."""
+        if self._next_tip is None or self._next_tip.done():
+            self._next_tip = asyncio.create_task(self._read_tip(), name="tip")
+        return await asyncio.shield(self._next_tip)
+
+    async def _read_tip(self) -> EventId:
+        if self._tip_read is not None:  # one is under way, begun before those who share this one were ready
+            await asyncio.wait({self._tip_read})
+        self._tip_read, self._next_tip = asyncio.current_task(), None
+        return await until_available(self.broker.tip)
 
     async def serve(self, connection: Connection) -> CloseReason:
         """Bring the connection to the tip, and again whenever it fell behind. Returns why it was closed."""

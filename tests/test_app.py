@@ -23,7 +23,6 @@ from gateway.web.context import GATEWAY
 
 PEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
 UNSUPPORTED: dict[str, dict[str, Any]] = {
-    "workers": {"workers": 2, "broker_url": "redis://127.0.0.1"},
     "internal_port": {"internal_port": 9090},
     "jwt_public_key": {"jwt_public_key": PEM},
     "jwt_jwks_url": {"jwt_jwks_url": "https://issuer.example/jwks.json"},

@@ -26,7 +26,7 @@ LAYERS = {
     "web": ("web",),
     "client": ("client",),
     "bench": ("bench",),
-    "app": ("app",),
+    "app": ("app", "workers"),
     "cli": ("cli", "__main__"),
 }
 

@@ -21,5 +21,4 @@ def run(args: argparse.Namespace) -> int:
     loaded = settings_of(args, serve=True)
     from ..app import run  # the other commands do without the server
 
-    run(loaded.settings, warnings=loaded.warnings)
-    return 0
+    return run(loaded.settings, warnings=loaded.warnings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
@@ -14,11 +15,28 @@ from ..telemetry.metrics import Metrics
 from .auth import Publishers, Subscribers
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place among its like (`GATEWAY_WORKERS`). Each answers the others on a socket in `directory`."""
+
+    number: int
+    count: int
+    directory: str
+
+    def socket_of(self, number: int) -> str:
+        return str(Path(self.directory, f"{number}.sock"))
+
+    @property
+    def others(self) -> list[int]:
+        return [number for number in range(self.count) if number != self.number]
+
+
 @dataclass(slots=True)
 class Gateway:
     """The parts of a running process.
 
-    `users` counts the streams of each user here; `failed` names background tasks that died, for `/readyz`.
+    `users` counts the streams of each user here; `failed` names background tasks that died, for `/readyz`. `place`
+    is None where this process is the only one.
     """
 
     settings: Settings
@@ -27,6 +45,7 @@ class Gateway:
     subscribers: Subscribers
     publishers: Publishers
     metrics: Metrics
+    place: Place | None = None
     draining: bool = False
     users: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)

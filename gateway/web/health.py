@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
+import json
+from collections.abc import Iterable
 
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from . import siblings
 from .context import GATEWAY, Gateway
 
 
 def routes() -> list[web.RouteDef]:
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+
+
+def routes_alone() -> list[web.RouteDef]:
+    """What a worker tells the others: of itself only."""
+    return [web.get("/readyz", readyz_alone), web.get("/metrics", metrics_alone)]
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -18,8 +29,22 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether new streams should come to this process."""
-    reasons = not_ready_because(request.app[GATEWAY])
+    """Whether new streams should come here: to this process, and to every other worker on its port."""
+    gateway = request.app[GATEWAY]
+    reasons = not_ready_because(gateway)
+    if gateway.place is not None:
+        reasons = [f"worker {gateway.place.number}: {reason}" for reason in reasons]
+        for number, answer in (await siblings.answers(gateway.place, "/readyz")).items():
+            theirs = ["does not answer"] if answer is None else json.loads(answer[1]).get("reasons", [])
+            reasons += [f"worker {number}: {reason}" for reason in theirs]
+    return _readiness(reasons)
+
+
+async def readyz_alone(request: web.Request) -> web.Response:
+    return _readiness(not_ready_because(request.app[GATEWAY]))
+
+
+def _readiness(reasons: list[str]) -> web.Response:
     if reasons:
         return web.json_response({"status": "unavailable", "reasons": reasons}, status=503)
     return web.json_response({"status": "ok"})
@@ -35,5 +60,29 @@ def not_ready_because(gateway: Gateway) -> list[str]:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    body = request.app[GATEWAY].metrics.render()
+    gateway = request.app[GATEWAY]
+    if gateway.place is None:
+        return await metrics_alone(request)
+    texts = {
+        number: answer and answer[1] for number, answer in (await siblings.answers(gateway.place, "/metrics")).items()
+    }
+    texts[gateway.place.number] = gateway.metrics.render().decode()
+    registry = CollectorRegistry()
+    registry.register(_Merged(siblings.merged(texts)))
+    return _exposition(generate_latest(registry))
+
+
+async def metrics_alone(request: web.Request) -> web.Response:
+    return _exposition(request.app[GATEWAY].metrics.render())
+
+
+def _exposition(body: bytes) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _Merged(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families

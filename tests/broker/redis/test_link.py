@@ -97,7 +97,7 @@ async def test_while_the_server_loads(redis_server: RedisServer) -> None:
     async with Redis.from_url(redis_server.url) as redis:
         await redis.config_set("save", "3600 1")
         async with redis.pipeline(transaction=False) as pipeline:
-            for n in range(4_000):
+            for n in range(10_000):
                 pipeline.set(f"key:{n}", "x" * 100)
             await pipeline.execute()
     slow = RedisServer(appendonly="yes", key_load_delay=300, loading_process_events_interval_bytes=1024)
