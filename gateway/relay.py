@@ -129,6 +129,8 @@ class Relay:
         cursor = connection.cursor
         assert cursor is not None
         try:
+            if await self._nothing_in_the_others(connection, cursor):
+                return told
             page = await self.broker.read(connection.channels, cursor, self._replay_page)
         except BrokerUnavailable:
             await asyncio.sleep(RETRY_READ_EVERY)
@@ -151,6 +153,22 @@ class Relay:
             # The tails begin after the tip: the broker's ids went back. Healing will see to it.
             await asyncio.sleep(RETRY_READ_EVERY)
         return told
+
+    async def _nothing_in_the_others(self, connection: Connection, cursor: EventId) -> bool:
+        """Whether the tails will do, since channels without one that reaches back had nothing after the cursor.
+
+        So it is for most who come back: the broadcast's tail is there, and nothing happened on their own channel. One
+        short reading each, instead of a page of broadcasts.
+        """
+        lacking = [name for name in connection.channels if not self.hub.channels[name].covers(cursor)]
+        if connection.unknown is not None or not 0 < len(lacking) < len(connection.channels):
+            return False
+        page = await self.broker.read(lacking, cursor, 1)
+        if page.entries or page.lost or page.upto != page.tip or connection.cursor != cursor:
+            return False
+        for name in lacking:  # what came after the reading is announced, and before it there was nothing
+            self.hub.channels[name].announced_since(cursor)
+        return self.hub.covers(connection)
 
     async def _drained(self, connection: Connection) -> None:
         """Wait for room in the socket; give up on a client that takes nothing for the send timeout."""
@@ -175,8 +193,7 @@ class Relay:
         The least of such tips will do; a greater one may be of events that a failover unmade, and never come again.
         """
         for name in connection.channels:
-            channel = self.hub.channels[name]
-            channel.floor = tip if channel.floor is None else min(channel.floor, tip)
+            self.hub.channels[name].announced_since(tip)
 
     def _drop_lingering(self) -> None:
         """Those whose time is over; after a storm of leavers a few at a time, so that nobody waits for all."""

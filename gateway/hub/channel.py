@@ -37,6 +37,10 @@ class Channel:
         """Whether everything after `cursor` is in the tail or still to be dispatched."""
         return self.floor is not None and self.floor <= cursor and self.forgotten <= cursor
 
+    def announced_since(self, tip: EventId) -> None:
+        """Everything after `tip` was announced here, or will be."""
+        self.floor = tip if self.floor is None else min(self.floor, tip)
+
     def after(self, cursor: EventId, serial: int) -> list[Frame]:
         """The tail's frames after a cursor; those without an id, after a serial."""
         more_ids = self.newest > cursor  # else only what has none can be new: no need to look behind the serial
