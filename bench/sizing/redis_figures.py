@@ -31,7 +31,7 @@ def redis_figures(server: Server) -> dict[str, float]:
     announcement = (heard - alone) / 50
     server.client.flushall()
     keys = [f"{PREFIX}:journal", f"{PREFIX}:epoch"]
-    probe = server.cost([server.call("probe", keys, [f"{PREFIX}:probe:x"])], 1)
+    probe = server.cost([server.call("probe", keys, [f"{PREFIX}:probe:x"])], 32)  # a Redis with many is never asleep
     for name in ("user:1", "broadcast"):
         keys += [f"{PREFIX}:history:{name}", f"{PREFIX}:last:{name}"]
     reads = []
