@@ -14,7 +14,7 @@ from .broker.base import Broker
 from .errors import BrokerUnavailable
 from .frames import cursor_frame
 from .healing import RETRY_READ_EVERY, Healing, until_available
-from .hub import Advance, CloseReason, Connection, Frame, Hub, State
+from .hub import Advance, CloseReason, Connection, Hub, State, replayed
 from .ids import START, EventId
 
 POLL_SOCKET_EVERY = 0.05
@@ -142,7 +142,7 @@ class Relay:
         if connection.unknown is not None or (page.lost and (told is None or page.upto > told)):
             self.hub.tell_gap(connection, connection.unknown or str(cursor), page.oldest)
             told = page.upto
-        if self.hub.give(connection, [Frame(entry) for entry in page.entries]):
+        if self.hub.give(connection, [replayed(entry) for entry in page.entries]):
             connection.cursor = page.upto
         else:
             # The rest of the page is not kept while a slow client drains: it is read again from where it stands.

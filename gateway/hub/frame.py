@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..events import Entry
 from ..frames import chunk, event_frame
@@ -34,6 +35,18 @@ class Frame:
 
 
 _OVERHEAD = 350
+REMEMBERED_FRAMES = 4096
+REMEMBERED_SIZE = 2048
+
+
+def replayed(entry: Entry) -> Frame:
+    """The frame of an entry of history. Small ones are made once for all who catch up at about the same time."""
+    return _replayed(entry) if len(entry.data) <= REMEMBERED_SIZE else Frame(entry)
+
+
+@lru_cache(REMEMBERED_FRAMES)
+def _replayed(entry: Entry) -> Frame:
+    return Frame(entry)
 
 
 def join(frames: Sequence[Frame]) -> bytes:

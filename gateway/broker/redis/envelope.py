@@ -8,12 +8,17 @@ the channel was published by hand; it goes through the same validation as an HTT
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 import msgspec
 
 from ...errors import InvalidEvent
 from ...events import EVENT_TYPE, MAX_RETRY_MS, RESERVED_PREFIX, Entry, SSEEvent
 from ...ids import START, EventId
+
+REMEMBERED_ENTRIES = 4096
+REMEMBERED_SIZE = 2048
+"""Bytes of an envelope: with `REMEMBERED_ENTRIES` a bound on what is remembered, 8 MiB."""
 
 
 class _Envelope(msgspec.Struct):
@@ -45,7 +50,16 @@ def announced(channel: str, payload: bytes) -> Entry:
 
 
 def stored(channel: str, id: bytes, fields: list[bytes]) -> Entry:
-    """A history entry: its stream id, and the fields `e` (envelope) and `p` (previous id)."""
+    """A history entry: its stream id, and the fields `e` (envelope) and `p` (previous id).
+
+    Many clients that come back at once read the same entries: small ones are parsed once.
+    """
+    parse = _stored if len(fields[1]) <= REMEMBERED_SIZE else _stored.__wrapped__
+    return parse(channel, id, *fields)
+
+
+@lru_cache(REMEMBERED_ENTRIES)
+def _stored(channel: str, id: bytes, *fields: bytes) -> Entry:
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     return _entry(channel, EventId.parse(id.decode()), EventId.parse(named[b"p"].decode()), _decode(named[b"e"]))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.broker.redis.envelope import announced, stored
+from gateway.broker.redis.envelope import REMEMBERED_SIZE, announced, stored
 from gateway.errors import InvalidEvent
 from gateway.events import SSEEvent
 from gateway.ids import EventId
@@ -106,3 +106,15 @@ def test_stored_is_what_was_published(event: SSEEvent) -> None:
     assert (entry.id, entry.previous) == (EventId(5, 1), EventId(4, 0))
     assert (entry.event_type, entry.data) == (event.event_type, event.data_json)
     assert (entry.retry, entry.ttl, entry.key) == (event.retry, event.ttl, event.key)
+
+
+def test_an_entry_is_parsed_once_for_all_who_read_it() -> None:
+    """The same bytes at the same place give the same entry; other bytes there, after a flush, another one."""
+    envelope = b'{"event_type":"x","data":1}'
+    fields = [b"e", envelope, b"p", b"1-0"]
+    once, again = (stored("user:a", b"2-0", [bytes(bytearray(field)) for field in fields]) for _ in range(2))
+    assert once is again
+    assert stored("user:b", b"2-0", fields) is not once
+    assert stored("user:a", b"2-0", [b"e", envelope.replace(b"1", b"2"), b"p", b"1-0"]).data == b"2"
+    large = [b"e", b'{"event_type":"x","data":"%b"}' % (b"x" * REMEMBERED_SIZE), b"p", b"1-0"]
+    assert stored("user:a", b"2-0", large) is not stored("user:a", b"2-0", large)
