@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +25,10 @@ from .web.context import Place
 
 RESTART_AFTER = (0.2, 5.0)
 """Seconds before a worker that died is started again: at first, and at most when it dies again and again."""
+LIVED = 60.0
+"""Seconds after which a worker's death is a new matter."""
+ENDED = (0, -signal.SIGTERM, -signal.SIGINT)
+"""Statuses of a worker that did as it was told; the negative ones before it could drain anything."""
 
 Work = Callable[[Settings, Place], None]
 """What a worker does, in a process of its own. A function of a module: processes are started afresh, not forked."""
@@ -54,7 +59,8 @@ def bound(settings: Settings) -> socket.socket:
         sock.bind((settings.host, settings.port))
     except OSError as error:
         sock.close()
-        raise ConfigError([f"GATEWAY_HOST, GATEWAY_PORT: {error.strerror or error}"]) from None
+        problem = f"GATEWAY_HOST, GATEWAY_PORT: {settings.host}:{settings.port}: {error.strerror or error}"
+        raise ConfigError([problem]) from None
     return sock
 
 
@@ -73,12 +79,14 @@ class _Supervisor:
         log.info("workers.starting", count=self._settings.workers, port=self._settings.port)
         statuses = await asyncio.gather(*(self._keep(number) for number in range(self._settings.workers)))
         log.info("workers.ended", statuses=statuses)
-        return max(map(abs, statuses))
+        return int(any(status not in ENDED for status in statuses))
 
     async def _keep(self, number: int) -> int:
         """Have worker `number` run until the end is wanted; its last exit status."""
-        pause, most = RESTART_AFTER
+        first, most = RESTART_AFTER
+        pause = first
         while True:
+            started = time.monotonic()
             place = Place(number, self._settings.workers, self._directory)
             worker = _spawning.Process(target=self._work, args=(self._settings, place), name=f"worker-{number}")
             worker.start()
@@ -86,6 +94,7 @@ class _Supervisor:
             status = await _end_of(worker)
             if self._stopping:
                 return status
+            pause = first if time.monotonic() - started > LIVED else pause
             log.error("worker.died", worker=number, status=status, restart_after=pause)
             await asyncio.sleep(pause)
             if self._stopping:

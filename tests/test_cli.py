@@ -48,7 +48,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, list[str]]]:
     """What `serve` started, instead of starting it."""
     calls: list[tuple[Settings, list[str]]] = []
     app = ModuleType("gateway.app")
-    app.run = lambda settings, *, warnings: calls.append((settings, warnings))  # type: ignore[attr-defined]
+
+    def run(settings: Settings, *, warnings: list[str]) -> int:
+        calls.append((settings, warnings))
+        return 0
+
+    app.run = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gateway.app", app)
     return calls
 

@@ -125,7 +125,7 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
         status, _, err = await gateway_command("serve", "--dev", "--port", str(gateway.port))
         assert status == 2
         assert "GATEWAY_PORT" in err
-        assert f"'127.0.0.1', {gateway.port}" in err
+        assert f"127.0.0.1:{gateway.port}" in err
         assert "Traceback" not in err
         assert gateway.running
 
