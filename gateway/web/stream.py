@@ -12,6 +12,7 @@ import random
 import re
 import socket
 import time
+from functools import partial
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -32,6 +33,7 @@ WAIT_FOR_POSITION = 2.0
 SEND_BUFFER = 65_536
 """Bytes the kernel may hold for a client (it doubles them); its own default lets a stalled one take megabytes."""
 
+LOOK_AGAIN = 0.02
 EXPIRING_NOTICE = 30.0
 _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 
@@ -119,7 +121,8 @@ class Stream:
             raise ConnectionResetError("the client left before the stream began")
         _bound_buffers(transport, settings.max_buffer_bytes)
         chunked = request.version >= HttpVersion11
-        connection.attach(transport, writer.drain, chunked=chunked, send=_straight_to_the_socket(transport))
+        drained = partial(_drained, request.protocol)
+        connection.attach(transport, drained, chunked=chunked, send=_straight_to_the_socket(transport))
         connection.put(retry_frame(jittered(settings.retry_ms)) + self._position())
         return response
 
@@ -231,6 +234,12 @@ def _bound_buffers(transport: asyncio.Transport, most: int) -> None:
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         fair.put_last(sock)
+
+
+async def _drained(protocol: web.RequestHandler) -> None:
+    """Looks again and again: aiohttp's `drain`, once cancelled (by a timeout), ends in a CancelledError for ever."""
+    while protocol.writing_paused:
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 def _straight_to_the_socket(transport: asyncio.Transport) -> Send | None:
