@@ -267,7 +267,7 @@ class Hub:
         self.flush()
         self.tip = tip
         for channel in self.channels.values():
-            channel.tail.clear()
+            channel.forget_all()
             channel.floor = None
             channel.forgotten = tip
         for connection in self.connections:

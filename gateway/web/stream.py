@@ -20,12 +20,13 @@ from aiohttp_sse import EventSourceResponse
 
 from .. import channels, fair
 from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
-from ..frames import control_frame, cursor_frame, retry_frame
+from ..frames import cursor_frame, retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
 from ..telemetry.logging import user_hash
 from .auth import Subscriber, seconds_left
 from .context import GATEWAY, Gateway
+from .lifetime import Lifetime
 
 WAIT_FOR_POSITION = 2.0
 """Seconds after which headers are sent all the same: the broker is away, and the client should stay."""
@@ -34,7 +35,6 @@ SEND_BUFFER = 65_536
 """Bytes the kernel may hold for a client (it doubles them); its own default lets a stalled one take megabytes."""
 
 LOOK_AGAIN = 0.02
-EXPIRING_NOTICE = 30.0
 _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class Stream:
         self._gateway = gateway
         self._subscriber = subscriber
         self._connection = connection
-        self._timers: list[asyncio.TimerHandle] = []
+        self._lifetime: Lifetime | None = None
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         relay, connection, started = self._gateway.relay, self._connection, time.monotonic()
@@ -72,7 +72,8 @@ class Stream:
         try:
             positioned = await self._positioned_soon()
             response = await self._begin(request)
-            self._set_timers()
+            age = self._gateway.settings.max_connection_age
+            self._lifetime = Lifetime(connection, seconds_left(self._subscriber), age)
             if not positioned:
                 await self._positioned_or_closed()
             reason = await self._serve()
@@ -81,8 +82,8 @@ class Stream:
                 request.transport.abort()  # it would never take the rest, or must not take it for the end
             return response
         finally:
-            for timer in self._timers:
-                timer.cancel()
+            if self._lifetime is not None:
+                self._lifetime.cancel()
             relay.leave(connection)
             self._left(reason, time.monotonic() - started)
 
@@ -137,18 +138,6 @@ class Stream:
         except Exception:  # a response has begun: there is no status left to answer with
             log.exception("stream.failed")
             return CloseReason.FAILED
-
-    def _set_timers(self) -> None:
-        """The clock's reasons to end the stream: the token's end, and the age at which pods are rebalanced."""
-        loop, connection = asyncio.get_running_loop(), self._connection
-        if (left := seconds_left(self._subscriber)) is not None:
-            notice = control_frame("gateway.expiring", {"seconds": round(max(min(left, EXPIRING_NOTICE), 0))})
-            self._timers += (
-                loop.call_later(max(left - EXPIRING_NOTICE, 0), connection.say, notice),
-                loop.call_later(max(left - random.uniform(0, 3), 0), connection.close, CloseReason.EXPIRED),
-            )
-        if age := self._gateway.settings.max_connection_age:
-            self._timers.append(loop.call_later(age * random.uniform(0.5, 1.5), connection.close, CloseReason.AGE))
 
     def _left(self, reason: CloseReason, seconds: float) -> None:
         users, user_id = self._gateway.users, self._subscriber.user_id
