@@ -25,7 +25,7 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import health, publish, siblings, stream
+from .web import carrier, health, publish, siblings, stream
 from .web.auth import Publishers, Subscribers
 from .web.context import GATEWAY, Gateway, Place
 from .web.problems import problems
@@ -72,6 +72,7 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     app.cleanup_ctx.append(_running)
     if place is not None:
         app.cleanup_ctx.append(_telling_the_others)
+    app.on_shutdown.append(carrier.end_all)
     return app
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from .broker.base import Broker
 from .errors import BrokerUnavailable
@@ -20,6 +21,8 @@ from .ids import START, EventId
 POLL_SOCKET_EVERY = 0.05
 LOOK_AT_SOCKET_EVERY = 1.0
 DROPPED_PER_TURN = 100
+
+Drained = Callable[[], Awaitable[None]]
 
 
 class Relay:
@@ -106,26 +109,30 @@ class Relay:
         self._tip_read, self._next_tip = asyncio.current_task(), None
         return await until_available(self.broker.tip)
 
-    async def serve(self, connection: Connection) -> CloseReason:
-        """Bring the connection to the tip, and again whenever it fell behind. Returns why it was closed."""
+    def is_live(self, connection: Connection) -> bool:
+        """Whether it is at the tip, or could be brought there at once."""
+        return connection.close_reason is None and self.hub.advance(connection) is Advance.LIVE
+
+    async def catch_up(self, connection: Connection, drained: Drained) -> None:
+        """Bring the connection to the tip; returns when it is live, or was closed.
+
+        `drained` waits until what is buffered for it is below the low-water mark; it is cancelled when that takes long.
+        """
         told: EventId | None = None  # a gap, for whatever was lost up to here
+        if connection.state is State.BEHIND and not self.broker.retention:
+            connection.close(CloseReason.SLOW)
         while connection.close_reason is None:
             outcome = self.hub.advance(connection)
             if outcome is Advance.FULL:
-                await self._drained(connection)
+                await self._drained(connection, drained)
             elif outcome is Advance.NEEDS_HISTORY:
-                told = await self._replay_a_page(connection, told)
+                told = await self._replay_a_page(connection, drained, told)
             else:
                 if told is not None and connection.cursor is not None:
                     connection.put(cursor_frame(connection.cursor))
-                    told = None
-                await connection.wake.wait()
-                connection.wake.clear()
-                if connection.state is State.BEHIND and not self.broker.retention:
-                    connection.close(CloseReason.SLOW)
-        return connection.close_reason
+                return
 
-    async def _replay_a_page(self, connection: Connection, told: EventId | None) -> EventId | None:
+    async def _replay_a_page(self, connection: Connection, drained: Drained, told: EventId | None) -> EventId | None:
         cursor = connection.cursor
         assert cursor is not None
         try:
@@ -146,7 +153,7 @@ class Relay:
             connection.cursor = page.upto
         else:
             # The rest of the page is not kept while a slow client drains: it is read again from where it stands.
-            await self._drained(connection)
+            await self._drained(connection, drained)
         if connection.cursor != START:  # else it has not begun: the next page may lack more than this gap told of
             connection.unknown = None
         if page.upto == cursor and not self.hub.covers(connection):
@@ -170,7 +177,7 @@ class Relay:
             self.hub.channels[name].announced_since(cursor)
         return self.hub.covers(connection)
 
-    async def _drained(self, connection: Connection) -> None:
+    async def _drained(self, connection: Connection, drained: Drained) -> None:
         """Wait for room in the socket; give up on a client that takes nothing for the send timeout."""
         clock = asyncio.get_running_loop().time
         before = waiting = connection.buffered()
@@ -178,7 +185,7 @@ class Relay:
         while connection.close_reason is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AT_SOCKET_EVERY):
-                    await connection.drained()
+                    await drained()
                     if connection.buffered() < before:
                         return
                     await asyncio.sleep(POLL_SOCKET_EVERY)

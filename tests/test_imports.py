@@ -21,7 +21,7 @@ LAYERS = {
     "settings": ("config", "setting_kinds", "setting_sources"),
     "hub": ("hub",),
     "broker": ("broker",),
-    "relay": ("relay", "healing"),
+    "relay": ("relay", "healing", "guide"),
     "telemetry": ("telemetry",),
     "web": ("web",),
     "client": ("client",),

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ..channels import matches
-from ..frames import chunk
+from ..frames import chunk, cursor_frame
 from ..ids import START, EventId
 from .frame import Frame, join
 
@@ -54,6 +54,13 @@ class Sink(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
 
+class Guide(Protocol):
+    """Whoever sees to it that a connection is brought forward, and ends."""
+
+    def wake(self) -> None:
+        """Look at it soon: it fell behind, or was closed. Called from within the hub: nothing may be written now."""
+
+
 class Written(NamedTuple):
     """What one `give` put on the wire; both 0 when nothing was new or wanted."""
 
@@ -77,7 +84,7 @@ class Connection:
         "clear",
         "close_reason",
         "cursor",
-        "drained",
+        "guide",
         "plain",
         "seen_serial",
         "send",
@@ -86,13 +93,11 @@ class Connection:
         "state",
         "types",
         "unknown",
-        "wake",
     )
 
     sink: Sink
     send: Send | None
     buffered: Callable[[], int]
-    drained: Callable[[], Awaitable[None]]
 
     def __init__(
         self,
@@ -108,15 +113,13 @@ class Connection:
         self.unknown = unknown
         self.state = State.CATCHING_UP
         self.close_reason: CloseReason | None = None
-        self.wake = asyncio.Event()
+        self.guide: Guide | None = None
         self.chunked = self.plain = self.clear = False
         self.seen_serial = 0
         self.sent_at = 0.0
 
-    def attach(
-        self, sink: Sink, drained: Callable[[], Awaitable[None]], *, chunked: bool, send: Send | None = None
-    ) -> None:
-        """The transport to write to; `drained` waits until its buffer is below the low-water mark.
+    def attach(self, sink: Sink, *, chunked: bool, send: Send | None = None) -> None:
+        """The transport to write to.
 
         `send` is the way past the transport, straight to the socket: taken while the connection is *clear*, that is
         while nothing waits in the transport's buffer. `chunked` is False for HTTP/1.0, where the body ends with the
@@ -125,7 +128,6 @@ class Connection:
         self.sink = sink
         self.send = send
         self.buffered = sink.get_write_buffer_size
-        self.drained = drained
         self.chunked = chunked
         self.plain = chunked and not self.types
         self.clear = send is not None and not self.buffered()
@@ -143,6 +145,14 @@ class Connection:
     def put(self, body: bytes) -> None:
         """Write the gateway's own frames (retry, control, heartbeat)."""
         self.write(chunk(body) if self.chunked else body)
+
+    def put_position(self) -> None:
+        """Write the cursor, where there is one yet, for the client to come back with."""
+        if position := self.position():
+            self.put(position)
+
+    def position(self) -> bytes:
+        return b"" if self.cursor is None or self.cursor == START else cursor_frame(self.cursor)
 
     def say(self, body: bytes) -> None:
         """`put`, where it can be: to a socket that is there, and not in the way of a slow client's events."""
@@ -174,4 +184,9 @@ class Connection:
         """End the stream; the first reason given is the one that is told."""
         if self.close_reason is None:
             self.close_reason = reason
-            self.wake.set()
+            self.wake()
+
+    def wake(self) -> None:
+        """Have its guide look at it, where it has one yet, or still."""
+        if self.guide is not None:
+            self.guide.wake()

@@ -267,7 +267,7 @@ class Hub:
         self.flush()
         self.tip = tip
         for channel in self.channels.values():
-            channel.tail.clear()
+            channel.forget_all()
             channel.floor = None
             channel.forgotten = tip
         for connection in self.connections:
@@ -279,13 +279,13 @@ class Hub:
         if connection.state is State.LIVE:
             connection.seen_serial = self.serial
             self._not_live(connection, State.BEHIND)
-            connection.wake.set()
+            connection.wake()
 
     def _fall_behind(self, connection: Connection, missed: Frame) -> None:
         self.stats.fell_behind += 1
         connection.seen_serial = missed.serial - 1
         self._not_live(connection, State.BEHIND)
-        connection.wake.set()
+        connection.wake()
 
     def _not_live(self, connection: Connection, state: State) -> None:
         connection.state = state

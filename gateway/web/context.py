@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ..config import Settings
+from ..guide import Guide
 from ..hub import Hub
 from ..relay import Relay
 from ..telemetry.metrics import Metrics
@@ -35,8 +36,8 @@ class Place:
 class Gateway:
     """The parts of a running process.
 
-    `users` counts the streams of each user here; `failed` names background tasks that died, for `/readyz`. `place`
-    is None where this process is the only one.
+    `users` counts the streams of each user here; `ending` holds those whose last bytes are on their way; `failed`
+    names background tasks that died, for `/readyz`. `place` is None where this process is the only one.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class Gateway:
     place: Place | None = None
     draining: bool = False
     users: Counter[str] = field(default_factory=Counter)
+    ending: set[Guide] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
 
 

@@ -11,7 +11,6 @@ import asyncio
 import random
 import re
 import socket
-import time
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -19,11 +18,11 @@ from aiohttp_sse import EventSourceResponse
 
 from .. import channels, fair
 from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
-from ..frames import control_frame, cursor_frame, retry_frame
+from ..frames import retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
-from ..telemetry.logging import user_hash
-from .auth import Subscriber, seconds_left
+from .auth import Subscriber
+from .carrier import Carrier
 from .context import GATEWAY, Gateway
 
 WAIT_FOR_POSITION = 2.0
@@ -32,7 +31,6 @@ WAIT_FOR_POSITION = 2.0
 SEND_BUFFER = 65_536
 """Bytes the kernel may hold for a client (it doubles them); its own default lets a stalled one take megabytes."""
 
-EXPIRING_NOTICE = 30.0
 _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -49,118 +47,43 @@ async def events(request: web.Request) -> web.StreamResponse:
     if (reason := _no_room(gateway, subscriber)) is not None:
         gateway.metrics.refused.labels(reason).inc()
         return await _refuse(request, gateway, reason)
-    stream = Stream(gateway, subscriber, connection)
-    return await stream.run(request)
+    carrier = Carrier(gateway, subscriber, connection)
+    try:
+        positioned = await _positioned_soon(gateway, connection)
+        response = await _begin(request, gateway, carrier)
+    except BaseException:
+        carrier.left(CloseReason.CLIENT_LEFT)
+        raise
+    carrier.begin(positioned=positioned)
+    return response
 
 
-class Stream:
-    """A connection together with the response that carries it and the clock that may end it."""
+async def _positioned_soon(gateway: Gateway, connection: Connection) -> bool:
+    try:
+        async with asyncio.timeout(WAIT_FOR_POSITION):
+            await gateway.relay.open(connection)
+    except TimeoutError:
+        return False
+    return True
 
-    def __init__(self, gateway: Gateway, subscriber: Subscriber, connection: Connection) -> None:
-        self._gateway = gateway
-        self._subscriber = subscriber
-        self._connection = connection
-        self._timers: list[asyncio.TimerHandle] = []
 
-    async def run(self, request: web.Request) -> web.StreamResponse:
-        relay, connection, started = self._gateway.relay, self._connection, time.monotonic()
-        self._gateway.users[self._subscriber.user_id] += 1
-        self._gateway.metrics.opened.inc()
-        reason = CloseReason.CLIENT_LEFT
-        try:
-            positioned = await self._positioned_soon()
-            response = await self._begin(request)
-            self._set_timers()
-            if not positioned:
-                await self._positioned_or_closed()
-            reason = await self._serve()
-            response.force_close()
-            if reason in (CloseReason.STALLED, CloseReason.FAILED) and request.transport is not None:
-                request.transport.abort()  # it would never take the rest, or must not take it for the end
-            return response
-        finally:
-            for timer in self._timers:
-                timer.cancel()
-            relay.leave(connection)
-            self._left(reason, time.monotonic() - started)
-
-    async def _positioned_soon(self) -> bool:
-        try:
-            async with asyncio.timeout(WAIT_FOR_POSITION):
-                await self._gateway.relay.open(self._connection)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _positioned_or_closed(self) -> None:
-        """However long the broker is away, unless the clock or a drain ends the stream before."""
-        opening = asyncio.ensure_future(self._gateway.relay.open(self._connection))
-        closing = asyncio.ensure_future(self._connection.wake.wait())
-        try:
-            await asyncio.wait({opening, closing}, return_when=asyncio.FIRST_COMPLETED)
-            if opening.done():
-                opening.result()
-                if position := self._position():
-                    self._connection.put(position)
-        finally:
-            opening.cancel()
-            closing.cancel()
-            await asyncio.gather(opening, closing, return_exceptions=True)
-
-    async def _begin(self, request: web.Request) -> EventSourceResponse:
-        settings, connection = self._gateway.settings, self._connection
-        if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError("the client left before the stream began")
-        response = _response(settings.send_timeout)
-        writer = await response.prepare(request)
-        response.stop_streaming()  # ends the ping task: the gateway's heartbeat serves all connections
-        transport = request.transport
-        if writer is None or transport is None:
-            raise ConnectionResetError("the client left before the stream began")
-        _bound_buffers(transport, settings.max_buffer_bytes)
-        chunked = request.version >= HttpVersion11
-        connection.attach(transport, writer.drain, chunked=chunked, send=_straight_to_the_socket(transport))
-        connection.put(retry_frame(jittered(settings.retry_ms)) + self._position())
-        return response
-
-    def _position(self) -> bytes:
-        """The cursor, where there is one yet, for the client to come back with."""
-        cursor = self._connection.cursor
-        return b"" if cursor is None or cursor == START else cursor_frame(cursor)
-
-    async def _serve(self) -> CloseReason:
-        try:
-            return await self._gateway.relay.serve(self._connection)
-        except Exception:  # a response has begun: there is no status left to answer with
-            log.exception("stream.failed")
-            return CloseReason.FAILED
-
-    def _set_timers(self) -> None:
-        """The clock's reasons to end the stream: the token's end, and the age at which pods are rebalanced."""
-        loop, connection = asyncio.get_running_loop(), self._connection
-        if (left := seconds_left(self._subscriber)) is not None:
-            notice = control_frame("gateway.expiring", {"seconds": round(max(min(left, EXPIRING_NOTICE), 0))})
-            self._timers += (
-                loop.call_later(max(left - EXPIRING_NOTICE, 0), connection.say, notice),
-                loop.call_later(max(left - random.uniform(0, 3), 0), connection.close, CloseReason.EXPIRED),
-            )
-        if age := self._gateway.settings.max_connection_age:
-            self._timers.append(loop.call_later(age * random.uniform(0.5, 1.5), connection.close, CloseReason.AGE))
-
-    def _left(self, reason: CloseReason, seconds: float) -> None:
-        users, user_id = self._gateway.users, self._subscriber.user_id
-        users[user_id] -= 1
-        if not users[user_id]:
-            del users[user_id]
-        self._gateway.metrics.closed.labels(reason).inc()
-        log.info(
-            "stream.closed",
-            reason=reason,
-            seconds=round(seconds, 3),
-            user=user_hash(user_id),
-            channels=len(self._connection.channels),
-            cursor=str(self._connection.cursor),
-        )
+async def _begin(request: web.Request, gateway: Gateway, carrier: Carrier) -> EventSourceResponse:
+    """Headers, and the first bytes."""
+    settings, connection = gateway.settings, carrier.connection
+    if request.transport is None or request.transport.is_closing():
+        raise ConnectionResetError("the client left before the stream began")
+    response = _response(settings.send_timeout)
+    await response.prepare(request)
+    response.stop_streaming()  # ends the ping task: the gateway's heartbeat serves all connections
+    await response.wait()  # takes the task's exception, which else would hold the request in a cycle
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client left before the stream began")
+    _bound_buffers(transport, settings.max_buffer_bytes)
+    connection.attach(transport, chunked=request.version >= HttpVersion11, send=_straight_to_the_socket(transport))
+    connection.put(retry_frame(jittered(settings.retry_ms)) + connection.position())
+    carrier.take_over(request, transport)
+    return response
 
 
 def _connection(request: web.Request, subscriber: Subscriber, most_topics: int) -> Connection:

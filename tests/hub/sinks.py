@@ -12,6 +12,24 @@ from gateway.hub import Advance, Connection, Hub, State
 from gateway.ids import EventId
 
 
+class Woken:
+    """A guide that only remembers that it was woken."""
+
+    def __init__(self) -> None:
+        self.woken = False
+
+    def wake(self) -> None:
+        self.woken = True
+
+
+def woken(connection: Connection) -> bool:
+    """Whether its guide was woken since it was last asked."""
+    guide = connection.guide
+    assert isinstance(guide, Woken)
+    was, guide.woken = guide.woken, False
+    return was
+
+
 class RecordingSink:
     """Keeps what is written. A client that reads takes it at once; a stalled one lets it wait in the buffer."""
 
@@ -35,9 +53,6 @@ class RecordingSink:
 
     def get_write_buffer_size(self) -> int:
         return self.waiting
-
-    async def drained(self) -> None:
-        """Nobody waits for it here: tests of the hub look, and try again."""
 
     def read(self) -> None:
         """The client reads on."""
@@ -87,7 +102,8 @@ def joined(
     connection = Connection(channels or ("user:a",), hub.tip if cursor is None else cursor, types=types)
     sink = RecordingSink(stalled=stalled)
     hub.join(connection)
-    connection.attach(sink, sink.drained, chunked=chunked, send=sink.send if straight else None)
+    connection.guide = Woken()
+    connection.attach(sink, chunked=chunked, send=sink.send if straight else None)
     announced_since(hub, connection, hub.tip)
     return connection, sink
 

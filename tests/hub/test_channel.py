@@ -103,3 +103,19 @@ def test_after_gives_ids_by_cursor_and_the_rest_by_serial() -> None:
     assert numbers(known.after(EventId(2, 0), 3)) == [102, 3]
     assert numbers(known.after(EventId(9, 0), 1)) == [101, 102]
     assert numbers(known.after(EventId(9, 0), 9)) == []
+
+
+def test_a_quiet_channel_has_no_deque() -> None:
+    """Most channels are one user's, and have had no event: a deque would be a tenth of what such a stream takes."""
+    quiet = Channel("user:a")
+    assert quiet.tail == ()
+    only = Frame(entry(1), 1)
+    quiet.append(only)
+    assert list(quiet.tail) == [only]
+    quiet.forget_oldest(only)
+    assert quiet.tail == ()
+    quiet.forget_oldest(only)
+    assert quiet.tail == ()
+    quiet.append(Frame(entry(2), 2))
+    quiet.forget_all()
+    assert quiet.tail == ()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from hub.clock import Clock
-from hub.sinks import RecordingSink, entry
+from hub.sinks import RecordingSink, Woken, entry, woken
 
 from gateway.frames import heartbeat_frame, retry_frame
 from gateway.hub import CloseReason, Connection, Frame, State
@@ -17,7 +17,8 @@ def attached(
 ) -> tuple[Connection, RecordingSink]:
     connection = Connection(["user:a"], cursor, types=types)
     sink = RecordingSink(stalled=stalled)
-    connection.attach(sink, sink.drained, chunked=chunked)
+    connection.guide = Woken()
+    connection.attach(sink, chunked=chunked)
     return connection, sink
 
 
@@ -31,7 +32,7 @@ async def test_a_new_connection_catches_up() -> None:
     assert connection.channels == ("user:a", "broadcast")
     assert (connection.cursor, connection.unknown, connection.types) == (EventId(3, 0), "x", ())
     assert (connection.state, connection.close_reason) == (State.CATCHING_UP, None)
-    assert not connection.wake.is_set()
+    assert connection.guide is None
 
 
 async def test_what_is_given_is_one_write_and_moves_the_cursor() -> None:
@@ -171,8 +172,7 @@ async def test_the_first_reason_to_close_is_the_one_told(second: CloseReason) ->
     """Closing wakes whoever guides the connection; closing again changes nothing."""
     connection, _ = attached()
     connection.close(CloseReason.EXPIRED)
-    assert connection.wake.is_set()
-    connection.wake.clear()
+    assert woken(connection)
     connection.close(second)
     assert connection.close_reason is CloseReason.EXPIRED
-    assert not connection.wake.is_set()
+    assert not woken(connection)

@@ -50,7 +50,7 @@ async def test_nobody_is_silent_for_longer_than_the_interval(clock: Clock) -> No
     hub = Hub()
     connection, _ = live(hub)
     sink = TimedSink(clock)
-    connection.attach(sink, sink.drained, chunked=True)
+    connection.attach(sink, chunked=True)
     async with beating(hub):
         await pass_time(clock, 10 * INTERVAL)
     pauses = [later - earlier for earlier, later in zip(sink.times, sink.times[1:], strict=False)]
@@ -224,7 +224,7 @@ async def test_who_leaves_meanwhile_gets_none(clock: Clock) -> None:
 
     for _ in range(3):
         connection, _ = live(hub)
-        connection.attach(Last(), RecordingSink().drained, chunked=True)
+        connection.attach(Last(), chunked=True)
     async with beating(hub):
         await pass_time(clock, INTERVAL)
     assert len(written) == 1

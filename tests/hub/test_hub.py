@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from hub.clock import Clock, turn
-from hub.sinks import RecordingSink, announced_since, dispatch, entry, joined, live
+from hub.sinks import RecordingSink, announced_since, dispatch, entry, joined, live, woken
 
 from gateway.hub import Advance, CloseReason, Connection, Frame, Hub, State
 from gateway.ids import START, EventId
@@ -15,7 +15,7 @@ MEMORY = Frame(entry(1)).memory
 
 
 def connection_state(connection: Connection) -> tuple[State, EventId | None, bool]:
-    return connection.state, connection.cursor, connection.wake.is_set()
+    return connection.state, connection.cursor, woken(connection)
 
 
 # Joining frames
@@ -111,7 +111,7 @@ async def test_what_the_socket_does_not_take_waits_in_the_transport() -> None:
     hub, sink = Hub(), Narrow()
     connection = Connection(["user:a"], hub.tip)
     hub.join(connection)
-    connection.attach(sink, sink.drained, chunked=True, send=sink.send)
+    connection.attach(sink, chunked=True, send=sink.send)
     announced_since(hub, connection, hub.tip)
     assert hub.advance(connection) is Advance.LIVE
     sink.stalled = True
@@ -593,10 +593,10 @@ async def test_beginning_anew_leaves_the_others_as_they_are() -> None:
     well, sink = live(hub)
     dispatch(hub, entry(1), entry(101, retained=False))
     dispatch(hub, entry(2))
-    behind.wake.clear()
+    assert woken(behind)
     hub.begin_anew(EventId(2, 0))
     assert [c.state for c in (catching_up, behind, well)] == [State.CATCHING_UP, State.BEHIND, State.BEHIND]
-    assert [c.wake.is_set() for c in (catching_up, behind, well)] == [False, False, True]
+    assert [woken(c) for c in (catching_up, behind, well)] == [False, False, True]
     announced_since(hub, well, EventId(2, 0))
     assert hub.advance(well) is Advance.LIVE
     assert sink.received() == [1, 101, 2]

@@ -170,7 +170,7 @@ class World:
         self.clients.append(client)
         self.hub.join(connection)
         straight = sink.send if self.random.random() < 0.7 else None
-        connection.attach(sink, sink.drained, chunked=chunked, send=straight)
+        connection.attach(sink, chunked=chunked, send=straight)
         self.guide(client, steps=self.random.randint(0, 20))
 
     def join_again(self) -> None:

@@ -18,7 +18,8 @@ from model.server import Server
 from model.sockets import Pace, Socket
 
 from gateway.events import Entry
-from gateway.frames import chunk, cursor_frame, retry_frame
+from gateway.frames import retry_frame
+from gateway.guide import Guide
 from gateway.hub import CloseReason, Connection, State
 from gateway.ids import START, parse_cursor
 from gateway.relay import Relay
@@ -61,14 +62,15 @@ class Numbered(Connection):
         return self.number
 
 
-class Stream:
+class Stream(Guide):
     """A client's connection to a process, both of its ends."""
 
     def __init__(self, process: Owner, client: Client, pace: Pace, ended: Callable[[Stream], None]) -> None:
+        listening = client.listening
+        connection = Numbered(process.next_number(), listening.channels, client.cursor, listening.types)
+        super().__init__(process.relay, connection)
         self.process = process
         self.client = client
-        listening = client.listening
-        self.connection = Numbered(process.next_number(), listening.channels, client.cursor, listening.types)
         self.reader = Reader(client.ledger, chunked=listening.chunked, blame=self._blame)
         self.socket = Socket(process.max_buffer, pace, self.reader.feed, self._ended)
         self._on_end = ended
@@ -76,65 +78,58 @@ class Stream:
         self._closing_since: float | None = None
         self._raw_written: set[bytes] = set()
         self._raw_due: list[tuple[float, int, bytes]] = []
-        self._task = asyncio.create_task(self._run(), name=f"stream of client {client.number}")
-        self._task.add_done_callback(self._done)
+        self._handler = asyncio.create_task(self._run(), name=f"stream of client {client.number}")
+        self._handler.add_done_callback(self._handed_over)
         client.ledger.reconnected()
 
     # What the gateway does
 
     async def _run(self) -> None:
-        relay, connection = self.process.relay, self.connection
-        try:
-            positioned = await self._positioned_soon()
-            frame = retry_frame(3000)
-            self.write(chunk(frame) if self.client.listening.chunked else frame)
-            chunked = self.client.listening.chunked
-            connection.attach(self, self.socket.drained, chunked=chunked, send=self.send)
-            self._hand_over_cursor()
-            if not positioned:
-                await self._positioned_or_closed()
-            reason = await relay.serve(connection)
-            if reason in (CloseReason.STALLED, CloseReason.FAILED):
-                self.socket.abort()
-            else:
-                self.socket.finish()
-        finally:
-            relay.leave(connection)
+        connection, chunked = self.connection, self.client.listening.chunked
+        positioned = await self._positioned_soon()
+        connection.attach(self, chunked=chunked, send=self.send)
+        connection.put(retry_frame(3000))
+        connection.put_position()
+        self.begin(positioned=positioned)
 
     async def _positioned_soon(self) -> bool:
         try:
             async with asyncio.timeout(WAIT_FOR_POSITION):
-                await self.process.relay.open(self.connection)
+                await self.relay.open(self.connection)
         except TimeoutError:
             return False
         return True
 
-    async def _positioned_or_closed(self) -> None:
-        opening = asyncio.ensure_future(self.process.relay.open(self.connection))
-        closing = asyncio.ensure_future(self.connection.wake.wait())
-        try:
-            await asyncio.wait({opening, closing}, return_when=asyncio.FIRST_COMPLETED)
-            if opening.done():
-                opening.result()
-                self._hand_over_cursor()
-        finally:
-            opening.cancel()
-            closing.cancel()
-            await asyncio.gather(opening, closing, return_exceptions=True)
+    async def drained(self) -> None:
+        await self.socket.drained()
 
-    def _hand_over_cursor(self) -> None:
-        cursor = self.connection.cursor
-        if cursor is not None and cursor != START:
-            self.connection.put(cursor_frame(cursor))
+    def ended(self, reason: CloseReason) -> None:
+        self._leave()
+        if reason is CloseReason.FAILED:
+            self._blame("had its stream fail")
+        if reason in (CloseReason.STALLED, CloseReason.FAILED):
+            self.socket.abort()
+        else:
+            self.socket.finish()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.process.left(self)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _handed_over(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._leave()
+        elif (error := task.exception()) is not None:
+            self._leave()
             self._blame(f"had its stream fail: {error!r}")
+
+    def _leave(self) -> None:
+        self.relay.leave(self.connection)
+        self.process.left(self)
 
     def cancel(self) -> None:
         """The process saw that the client left."""
-        self._task.cancel()
+        if not self._handler.done():
+            self._handler.cancel()
+        elif self.connection.guide is not None:
+            self.forget()
+            self._leave()
 
     # The sink
 

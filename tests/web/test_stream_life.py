@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from web.inprocess import SECRET, Served, claims, closed_because, refused_because, served, token
 
 from gateway.config import PublishKey
+from gateway.relay import LOOK_AT_SOCKET_EVERY
 from gateway.telemetry.logging import user_hash
 
 KEYS = (PublishKey("all", "key-for-all"),)
@@ -222,6 +223,26 @@ async def test_a_client_that_takes_nothing_is_dropped() -> None:
                 # Two watch for it, for the same time: the gateway, and the kernel (TCP_USER_TIMEOUT).
                 assert closed_because(gateway, "stalled") or closed_because(gateway, "client_left")
                 assert healthy.ended_at is None
+
+
+async def test_a_client_that_pauses_for_longer_than_the_gateway_looks_is_kept() -> None:
+    """One that stalls for seconds, but not for GATEWAY_SEND_TIMEOUT, gets everything when it reads on."""
+    settings = {"max_event_bytes": 20_000, "max_buffer_bytes": 40_000, "tail_bytes": 200_000}
+    async with served(**settings) as gateway, gateway.wire() as (reader, writer):
+        writer.write(b"GET /v1/events?user=alice HTTP/1.0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        for start in range(0, 800, 40):
+            batch = [{"event_type": "x", "data": [number, "a" * 10_000]} for number in range(start, start + 40)]
+            async with gateway.http.post("/v1/users/alice/events", json=batch) as response:
+                assert response.status == 202
+        assert gateway.gateway.hub.stats.fell_behind >= 1
+        await asyncio.sleep(2.2 * LOOK_AT_SOCKET_EVERY)
+        got: list[int] = []
+        while len(got) < 800:
+            block = await reader.readuntil(b"\n\n")
+            if b"data: " in block:
+                got.append(json.loads(block.split(b"data: ")[1])[0])
+        assert_clean(got, range(800))
 
 
 async def test_a_slow_client_gets_everything_from_history() -> None:

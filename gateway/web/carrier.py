@@ -1,0 +1,134 @@
+"""What carries a stream once its headers are out.
+
+aiohttp has done its part by then. Its parser, request and response, its two tasks for a request and their frames
+would stay for as long as the client does, and take more than all that a stream needs. So the transport is given
+another protocol, and aiohttp is told that the connection is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from aiohttp import web
+
+from ..guide import Guide
+from ..hub import CloseReason, Connection
+from ..telemetry.logging import user_hash
+from .auth import Subscriber, seconds_left
+from .context import GATEWAY, Gateway
+from .lifetime import Lifetime
+
+LAST_BYTES = 1.0
+"""Seconds for the last bytes of streams, at the end of the process."""
+
+LOOK_AGAIN = 0.02
+LAST_CHUNK = b"0\r\n\r\n"
+
+log = structlog.get_logger(__name__)
+
+
+class Carrier(Guide, asyncio.Protocol):
+    """A stream's place in the process, from its request to its end; the transport's protocol from `take_over` on."""
+
+    __slots__ = ("_gateway", "_lifetime", "_paused", "_room", "_since", "_subscriber", "_transport")
+
+    _transport: asyncio.Transport
+    _lifetime: Lifetime
+
+    def __init__(self, gateway: Gateway, subscriber: Subscriber, connection: Connection) -> None:
+        super().__init__(gateway.relay, connection)
+        self._gateway = gateway
+        self._subscriber = subscriber
+        self._since = time.monotonic()
+        self._paused = False
+        self._room: asyncio.Future[None] | None = None
+        gateway.users[subscriber.user_id] += 1
+        gateway.metrics.opened.inc()
+
+    def take_over(self, request: web.Request, transport: asyncio.Transport) -> None:
+        """From aiohttp. What the client still sends is ignored; its handler is cancelled, as if the client had left."""
+        protocol, age = request.protocol, self._gateway.settings.max_connection_age
+        self._transport = transport
+        self._paused = protocol.writing_paused
+        self._lifetime = Lifetime(self.connection, seconds_left(self._subscriber), age)
+        transport.set_protocol(self)
+        protocol.transport = None  # else it would close it
+        protocol.connection_lost(None)
+        transport.resume_reading()
+
+    def ended(self, reason: CloseReason) -> None:
+        """Whole, unless the client would never take the rest, or must not take it for the end."""
+        transport = self._transport
+        self.left(reason)
+        self._lifetime.cancel()
+        self._gateway.ending.add(self)
+        if reason in (CloseReason.STALLED, CloseReason.FAILED):
+            transport.abort()
+            return
+        if self.connection.chunked and not transport.is_closing():
+            transport.write(LAST_CHUNK)
+        transport.close()
+
+    def left(self, reason: CloseReason) -> None:
+        """Deregister, count and log it."""
+        user_id, users = self._subscriber.user_id, self._gateway.users
+        self.relay.leave(self.connection)
+        users[user_id] -= 1
+        if not users[user_id]:
+            del users[user_id]
+        self._gateway.metrics.closed.labels(reason).inc()
+        log.info(
+            "stream.closed",
+            reason=reason,
+            seconds=round(time.monotonic() - self._since, 3),
+            user=user_hash(user_id),
+            channels=len(self.connection.channels),
+            cursor=str(self.connection.cursor),
+        )
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # The transport's side
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.connection.guide is not None:
+            self.forget()
+            self._lifetime.cancel()
+            self.left(CloseReason.CLIENT_LEFT)
+        self._gateway.ending.discard(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    async def drained(self) -> None:
+        if self._paused:
+            self._room = asyncio.get_running_loop().create_future()
+            try:
+                await self._room
+            finally:
+                self._room = None
+
+
+async def end_all(app: web.Application) -> None:
+    """At shutdown, when aiohttp does not know of them: close the streams there are, and wait for their last bytes."""
+    loop, gateway = asyncio.get_running_loop(), app[GATEWAY]
+    for connection in list(gateway.hub.connections):
+        connection.close(CloseReason.DRAINING)
+    until = loop.time() + LAST_BYTES
+    while (left := _carried(gateway)) and loop.time() < until:
+        await asyncio.sleep(LOOK_AGAIN)
+    for carrier in left:
+        carrier.abort()
+
+
+def _carried(gateway: Gateway) -> list[Carrier]:
+    guides = [*gateway.ending, *(connection.guide for connection in gateway.hub.connections)]
+    return [guide for guide in guides if isinstance(guide, Carrier)]
