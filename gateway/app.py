@@ -95,8 +95,7 @@ def run(settings: Settings, warnings: Iterable[str] = ()) -> int:
 def serve(settings: Settings, place: Place | None = None) -> None:
     """One process, with an event loop of its own."""
     if place is not None:
-        gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level)
-        structlog.contextvars.bind_contextvars(worker=place.number)
+        gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level, worker=place.number)
     app = build(settings, place)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

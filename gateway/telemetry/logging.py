@@ -13,10 +13,15 @@ import sys
 import structlog
 
 
-def configure(*, json: bool, level: str = "info") -> None:
-    """Set up structlog and the standard library's root logger; lines go to stderr."""
+def configure(*, json: bool, level: str = "info", worker: int | None = None) -> None:
+    """Set up structlog and the standard library's root logger; lines go to stderr, and name the worker if given."""
+
+    def name_worker(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return line if worker is None else {**line, "worker": worker}
+
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        name_worker,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -27,7 +32,7 @@ def configure(*, json: bool, level: str = "info") -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line is one write: those of workers stay whole
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)

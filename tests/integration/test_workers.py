@@ -73,6 +73,9 @@ async def test_a_drain_is_the_drain_of_all(redis_url: str, prefix: str) -> None:
         for stream in streams:
             await stream.end()
             assert stream.types == ["gateway.reconnect"]
+        closed = [json.loads(line) for line in gateway.log.splitlines() if "stream.closed" in line]
+        assert len(closed) == STREAMS
+        assert {line["worker"] for line in closed} == {0, 1}
     assert gateway_has_no_children_left(gateway)
 
 
