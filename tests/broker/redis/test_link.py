@@ -162,6 +162,7 @@ async def test_idle_connections_that_were_reset_are_not_used(redis_server: Redis
     async with Proxy(redis_server.port) as proxy, running(proxy.url) as (broker, heard):
         await broker.subscribe(ALICE)
         await publish(broker, ALICE, 1)
+        await heard.hears(1)
         proxy.cut()
         await restored(heard, 2)
         await publish(broker, ALICE, 2)
