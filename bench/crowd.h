@@ -209,32 +209,22 @@ static size_t write_events(char *out, uint64_t first, uint64_t count, uint64_t n
 
 static bool read_own_option(const char *name, const char *value)
 {
-    const struct {
-        const char *name, **text;
-        double *number;
-    } rows[] = {{"--seed-path", &crowd.seed_path, NULL},
-                {"--batch-path", &crowd.batch_path, NULL},
-                {"--live-path", &crowd.live_path, NULL},
-                {"--live-publish-path", &crowd.live_publish_path, NULL},
-                {"--broker-pid", NULL, &crowd.broker_pid},
-                {"--batch", NULL, &crowd.batch},
-                {"--batch-publishers", NULL, &crowd.batch_publishers},
-                {"--events", NULL, &crowd.events},
-                {"--warm", NULL, &crowd.warm},
-                {"--pause", NULL, &crowd.pause},
-                {"--live", NULL, &crowd.live},
-                {"--live-rate", NULL, &crowd.live_rate},
-                {"--missed", NULL, &crowd.missed},
-                {"--window", NULL, &crowd.window},
-                {"--storm-in-flight", NULL, &crowd.storm_in_flight}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (strcmp(rows[i].name, name) != 0)
-            continue;
-        if (rows[i].text)
-            *rows[i].text = value;
-        return rows[i].text || read_number(value, rows[i].number);
-    }
-    return false;
+    const struct option_row rows[] = {{"--seed-path", &crowd.seed_path, NULL},
+                                      {"--batch-path", &crowd.batch_path, NULL},
+                                      {"--live-path", &crowd.live_path, NULL},
+                                      {"--live-publish-path", &crowd.live_publish_path, NULL},
+                                      {"--broker-pid", NULL, &crowd.broker_pid},
+                                      {"--batch", NULL, &crowd.batch},
+                                      {"--batch-publishers", NULL, &crowd.batch_publishers},
+                                      {"--events", NULL, &crowd.events},
+                                      {"--warm", NULL, &crowd.warm},
+                                      {"--pause", NULL, &crowd.pause},
+                                      {"--live", NULL, &crowd.live},
+                                      {"--live-rate", NULL, &crowd.live_rate},
+                                      {"--missed", NULL, &crowd.missed},
+                                      {"--window", NULL, &crowd.window},
+                                      {"--storm-in-flight", NULL, &crowd.storm_in_flight}};
+    return take_option(rows, sizeof rows / sizeof *rows, name, value);
 }
 
 /* What is not an option of `crowd` is left for `read_options`. */

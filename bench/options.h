@@ -98,31 +98,15 @@ static inline bool read_number(const char *text, double *out)
     return end != text && *end == '\0' && *out >= 0 && *out < 1e9;
 }
 
-static inline bool read_option(const char *name, const char *value)
+/* Where an option's value goes: a text or a number. */
+struct option_row {
+    const char *name, **text;
+    double *number;
+};
+
+static inline bool take_option(const struct option_row *rows, size_t count, const char *name, const char *value)
 {
-    const struct {
-        const char *name, **text;
-        double *number;
-    } rows[] = {{"--host", &opt.host, NULL},
-                {"--path", &opt.path, NULL},
-                {"--publish-path", &opt.publish_path, NULL},
-                {"--publish-type", &opt.publish_type, NULL},
-                {"--publish-body", &opt.publish_body, NULL},
-                {"--port", NULL, &opt.port},
-                {"--pid", NULL, &opt.pid},
-                {"--connections", NULL, &opt.connections},
-                {"--connect-rate", NULL, &opt.connect_rate},
-                {"--in-flight", NULL, &opt.in_flight},
-                {"--publishers", NULL, &opt.publishers},
-                {"--publish-body-size", NULL, &opt.body_size},
-                {"--rate", NULL, &opt.rate},
-                {"--seconds", NULL, &opt.seconds},
-                {"--warmup", NULL, &opt.warmup},
-                {"--settle", NULL, &opt.settle},
-                {"--connect-timeout", NULL, &opt.connect_timeout},
-                {"--drain", NULL, &opt.drain},
-                {"--nap-us", NULL, &opt.nap_us}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (strcmp(rows[i].name, name) != 0)
             continue;
         if (rows[i].number)
@@ -131,6 +115,30 @@ static inline bool read_option(const char *name, const char *value)
         return true;
     }
     return false;
+}
+
+static inline bool read_option(const char *name, const char *value)
+{
+    const struct option_row rows[] = {{"--host", &opt.host, NULL},
+                                      {"--path", &opt.path, NULL},
+                                      {"--publish-path", &opt.publish_path, NULL},
+                                      {"--publish-type", &opt.publish_type, NULL},
+                                      {"--publish-body", &opt.publish_body, NULL},
+                                      {"--port", NULL, &opt.port},
+                                      {"--pid", NULL, &opt.pid},
+                                      {"--connections", NULL, &opt.connections},
+                                      {"--connect-rate", NULL, &opt.connect_rate},
+                                      {"--in-flight", NULL, &opt.in_flight},
+                                      {"--publishers", NULL, &opt.publishers},
+                                      {"--publish-body-size", NULL, &opt.body_size},
+                                      {"--rate", NULL, &opt.rate},
+                                      {"--seconds", NULL, &opt.seconds},
+                                      {"--warmup", NULL, &opt.warmup},
+                                      {"--settle", NULL, &opt.settle},
+                                      {"--connect-timeout", NULL, &opt.connect_timeout},
+                                      {"--drain", NULL, &opt.drain},
+                                      {"--nap-us", NULL, &opt.nap_us}};
+    return take_option(rows, sizeof rows / sizeof *rows, name, value);
 }
 
 static inline bool read_options(int argc, char **argv)

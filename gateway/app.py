@@ -85,8 +85,6 @@ def run(settings: Settings, warnings: Iterable[str] = ()) -> int:
         settings.require_authentication()
     if settings.workers > 1:
         build(settings)  # what is wrong with the settings is said once, and here
-        if settings.dev:
-            print(_WELCOME.format(url=f"http://{settings.host}:{settings.port}", broker="redis"), flush=True)
         return supervise(settings, serve)
     serve(settings)
     return 0
@@ -113,7 +111,8 @@ async def _serve(app: web.Application, settings: Settings) -> None:
         listener.listen(BACKLOG)  # asyncio asked for as many as it accepts in a turn
         port, scheme = runner.addresses[0][1], settings.broker_url.partition(":")[0]
         log.info("gateway.listening", host=settings.host, port=port, broker=scheme)
-        if settings.dev:
+        place = app[GATEWAY].place
+        if settings.dev and (place is None or place.number == 0):
             print(_WELCOME.format(url=f"http://{settings.host}:{port}", broker=scheme), flush=True)
         stopping = _signals()
         seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0

@@ -1,4 +1,4 @@
-"""`GET /v1/events`: one client's stream, from its request to the reason why it ended.
+"""`GET /v1/events`: from a client's request to the first bytes of its stream; `carrier.py` has it from there.
 
 The response is aiohttp-sse's, for its headers and its TCP_USER_TIMEOUT; its ping task ends at once, since one
 heartbeat serves all. Headers go out when the position in the history is known, so that whatever is published
