@@ -25,7 +25,7 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import carrier, health, publish, siblings, stream
+from .web import carrier, health, openapi, publish, siblings, stream
 from .web.auth import Publishers, Subscribers
 from .web.context import GATEWAY, Gateway, Place
 from .web.problems import problems
@@ -67,7 +67,7 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     metrics = Metrics(hub, relay)
     app[GATEWAY] = Gateway(settings, hub, relay, Subscribers(settings), Publishers(settings), metrics, place)
-    for module in (stream, publish, health):
+    for module in (stream, publish, health, openapi):
         app.add_routes(module.routes())
     app.cleanup_ctx.append(_running)
     if place is not None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from .channels import user_id as checked_user_id
@@ -143,11 +143,16 @@ def _printable_or_hidden(name: object) -> str:
 
 
 def _number(name: str, value: object, most: float, *, whole: bool = False) -> float:
-    kinds = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= cast(float, value) <= most:
+    """`value` from 0 to `most`. In JSON 5.0 is a whole number too."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= most
+        or (whole and value != int(value))
+    ):
         kind = "a whole number" if whole else "a number"
         raise InvalidEvent(f"must be {kind} from 0 to {most:.0f}", field=name)
-    return cast(float, value)
+    return value
 
 
 def _moment(value: object) -> datetime | None:

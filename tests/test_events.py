@@ -70,6 +70,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("retry", None, None),
     ("retry", 0, 0),
     ("retry", MAX_RETRY_MS, MAX_RETRY_MS),
+    ("retry", 3.0, 3),
     ("ttl", None, None),
     ("ttl", 0, 0),
     ("ttl", 0.5, 0.5),
@@ -123,7 +124,7 @@ BAD: list[tuple[str, Any]] = [
         for value in [*OFF_GRAMMAR, *NO_TEXT, date(2025, 1, 2), "yesterday", "2025-13-01T00:00:00Z"]
     ),
     *(("occurred_at", value) for value in ["1764000000", "2025-01-02T03:04:05Z\n", "\ud8002025-01-02"]),
-    *(("retry", value) for value in [*NO_NUMBER, 1.5, 3.0, MAX_RETRY_MS + 1]),
+    *(("retry", value) for value in [*NO_NUMBER, 1.5, MAX_RETRY_MS + 1]),
     *(("ttl", value) for value in [*NO_NUMBER, MAX_TTL + 1, timedelta(1)]),
 ]
 
