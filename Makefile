@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check bench chaos clean
+.PHONY: help run test check audit bench chaos clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -17,12 +17,16 @@ run: $(VENV)/run
 test: $(VENV)/test
 	$(BIN)/pytest
 
-## make check   ruff, mypy --strict and the fast tests
-check: $(VENV)/check
+## make check   ruff, mypy --strict, the audit and the fast tests
+check: $(VENV)/check audit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow" -x
+
+## make audit   known vulnerabilities of the dependencies, and of the oldest ones that are taken
+audit: $(VENV)/check
+	cd tests && ../$(BIN)/python -m supply
 
 ## make bench   fan-out against a floor in C and other servers; needs a C compiler, and Go for some of them
 bench: $(VENV)/test

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from . import fair
 from .broker.base import Broker
@@ -52,6 +53,7 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     Raises `ConfigError` for what this version cannot do.
     """
     _refuse_unsupported(settings)
+    _refuse_slow_parser()
     hub = Hub(
         max_buffer=settings.max_buffer_bytes,
         join_window=settings.join_window_ms / 1000,
@@ -205,6 +207,17 @@ def _refuse_unsupported(settings: Settings) -> None:
     given = [name for name in NOT_YET if getattr(settings, name) != getattr(default, name)]
     if given:
         raise ConfigError([f"{env_name(name)}: not supported by this version yet" for name in given])
+
+
+def _refuse_slow_parser() -> None:
+    """Without its C parser aiohttp reads requests by other rules than proxies do: what smuggling needs."""
+    if HttpRequestParser is HttpRequestParserPy:
+        raise ConfigError(
+            [
+                "aiohttp's C parser is not in use, and its Python one is open to request smuggling: unset "
+                "AIOHTTP_NO_EXTENSIONS, and install aiohttp from a wheel, or where there is a C compiler"
+            ]
+        )
 
 
 def _signals() -> asyncio.Queue[signal.Signals]:

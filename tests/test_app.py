@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from aiohttp import web
+from integration.helping import gateway_command
 from servers import until
 from streams import Stream
 from structlog.testing import capture_logs
@@ -174,3 +176,11 @@ def test_an_application_is_self_contained() -> None:
     assert isinstance(one, web.Application)
     assert one[GATEWAY].hub is not two[GATEWAY].hub
     assert one[GATEWAY].metrics.registry is not two[GATEWAY].metrics.registry
+
+
+async def test_a_gateway_without_the_c_parser_does_not_start() -> None:
+    """aiohttp's Python parser reads some requests otherwise than proxies do; that is said, with what to do."""
+    outcome = await gateway_command("serve", "--dev", "--port", "0", env={"AIOHTTP_NO_EXTENSIONS": "1"})
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert re.fullmatch("gateway: aiohttp's C parser is not in use.*unset AIOHTTP_NO_EXTENSIONS.*\n", outcome.err)
