@@ -16,6 +16,8 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from . import fair
+from .auth import configured
+from .auth.publish_keys import PublishKeys
 from .broker.base import Broker
 from .broker.memory import MemoryBroker
 from .config import ConfigError, Settings, env_name
@@ -27,7 +29,6 @@ from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
 from .web import carrier, health, openapi, publish, siblings, stream
-from .web.auth import Publishers, Subscribers
 from .web.context import GATEWAY, Gateway, Place
 from .web.problems import problems
 from .workers import bound, supervise
@@ -42,7 +43,7 @@ what a newcomer costs goes there. The second must stay small: 20 x 20,000 object
 AIOHTTP_SHUTDOWN = 0.5
 """aiohttp waits twice this for handlers; by then the streams have ended by themselves."""
 
-NOT_YET = ("internal_port", "jwt_public_key", "jwt_jwks_url", "user_header", "cors_origins")
+NOT_YET = ("internal_port", "jwt_jwks_url", "cors_origins")
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +69,8 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     )
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     metrics = Metrics(hub, relay)
-    app[GATEWAY] = Gateway(settings, hub, relay, Subscribers(settings), Publishers(settings), metrics, place)
+    publish_keys, verifier = PublishKeys(settings.publish_keys), configured.verifier(settings)
+    app[GATEWAY] = Gateway(settings, hub, relay, metrics, publish_keys, verifier, place)
     for module in (stream, publish, health, openapi):
         app.add_routes(module.routes())
     app.cleanup_ctx.append(_running)

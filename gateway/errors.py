@@ -10,6 +10,7 @@ GatewayError
 ├── Conflict            409
 ├── RateLimited         429  carries `retry_after`
 ├── BrokerUnavailable   503  carries `retry_after`
+├── KeysUnavailable     503  carries `retry_after`
 └── AtCapacity          503  carries `retry_after`
 """
 
@@ -73,11 +74,15 @@ class UnsupportedType(InvalidRequest):
 
 
 class NotAuthenticated(GatewayError):
-    """No credential, or one that does not verify. The detail never says which part was close."""
+    """No credential, or one that does not verify. `reason` is the word that it is counted under."""
 
     status = 401
     slug = "not-authenticated"
     title = "Authentication is required"
+
+    def __init__(self, detail: str = "", *, reason: str = "missing") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class NotAllowed(GatewayError):
@@ -113,6 +118,14 @@ class BrokerUnavailable(GatewayError):
 
     def __init__(self, detail: str = "", *, field: str | None = None, retry_after: float | None = 1.0) -> None:
         super().__init__(detail, field=field, retry_after=retry_after)
+
+
+class KeysUnavailable(GatewayError):
+    """The keys that tokens are verified with could not be fetched yet, so a token cannot be judged."""
+
+    status = 503
+    slug = "keys-unavailable"
+    title = "Tokens cannot be verified now"
 
 
 class AtCapacity(GatewayError):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import time
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -23,12 +22,9 @@ from gateway.config import ConfigError, PublishKey, Settings
 from gateway.hub.hub import Hub
 from gateway.web.context import GATEWAY
 
-PEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
 UNSUPPORTED: dict[str, dict[str, Any]] = {
     "internal_port": {"internal_port": 9090},
-    "jwt_public_key": {"jwt_public_key": PEM},
     "jwt_jwks_url": {"jwt_jwks_url": "https://issuer.example/jwks.json"},
-    "user_header": {"user_header": "X-User-Id", "trusted_proxies": (ip_network("10.0.0.0/8"),)},
     "cors_origins": {"cors_origins": ("https://app.example.com",)},
 }
 

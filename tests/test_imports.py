@@ -1,4 +1,4 @@
-"""The direction of imports, read from the source: core ← {hub, broker} ← relay ← web ← app ← cli."""
+"""The direction of imports, read from the source: core ← {auth, hub, broker} ← relay ← web ← app ← cli."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ LAYERS = {
     "core": ("errors", "ids", "channels", "events", "frames", "publisher"),
     "loop": ("fair",),
     "settings": ("config", "setting_kinds", "setting_sources"),
+    "auth": ("auth",),
     "hub": ("hub",),
     "broker": ("broker",),
     "relay": ("relay", "healing", "guide"),
@@ -35,14 +36,15 @@ MAY_IMPORT = {
     "core": set(),
     "loop": set(),
     "settings": {"core"},
+    "auth": {"core", "settings"},
     "hub": {"core"},
     "broker": {"core"},
     "relay": {"core", "hub", "broker"},
     "telemetry": {"core", "hub", "relay"},
-    "web": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry"},
+    "web": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "auth"},
     "client": {"core", "settings", "broker"},
     "bench": {"core", "client"},
-    "app": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "web"},
+    "app": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "web", "auth"},
     "cli": {"core", "settings", "client", "bench", "app"},
 }
 

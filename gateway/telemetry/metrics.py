@@ -30,6 +30,12 @@ class Metrics:
         self.refused = Counter(
             "gateway_connections_refused", "Streams refused, by reason", ["reason"], registry=self.registry
         )
+        self.credentials_refused = Counter(
+            "gateway_credentials_refused",
+            "Credentials that were missing or not believed, by door (subscribe, publish) and reason",
+            ["door", "reason"],
+            registry=self.registry,
+        )
         self.published = Counter(
             "gateway_events_published",
             "Events taken from publishers, by kind of channel and outcome",

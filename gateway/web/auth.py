@@ -1,141 +1,101 @@
-"""Who is asking. Subscribers show a JWT, publishers a key; in development mode neither is needed.
+"""Where in a request a credential is: which one counts, and what becomes of it.
 
-A credential is believed whole or not at all: nothing that fails to verify is served as someone lesser.
+Rule: the first that is there decides, in the order of the header, a ticket, the cookie. It is believed whole or
+refused; no other credential, and not development mode, makes a bad one good.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import time
-from dataclasses import dataclass
-
-import jwt
+import structlog
 from aiohttp import web
 
-from ..channels import USER_ID, matches
-from ..config import Settings
-from ..errors import NotAllowed, NotAuthenticated
+from ..auth.identity import Publisher, Subscriber
+from ..channels import USER_ID
+from ..errors import NotAuthenticated
+from ..telemetry.sparing import Sparing
+from .client_address import client_address, from_trusted_proxy
+from .context import GATEWAY, Gateway
 
 COOKIE = "gateway_token"
-LEEWAY = 5.0
-HMAC_ALGORITHMS = ("HS256", "HS384", "HS512")
-TOKENS_REMEMBERED = 50_000
+
+log = structlog.get_logger(__name__)
+_sparing = Sparing()
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    """`topics` are patterns; `expires_at` is seconds since the epoch, None for never (development)."""
-
-    user_id: str
-    topics: tuple[str, ...]
-    expires_at: float | None = None
-
-    def may_read(self, topic: str) -> bool:
-        return any(matches(pattern, topic) for pattern in self.topics)
+async def subscriber_of(request: web.Request) -> Subscriber:
+    """Raises `NotAuthenticated`, `KeysUnavailable`."""
+    try:
+        return await _subscriber(request, request.app[GATEWAY])
+    except NotAuthenticated as error:
+        _refused(request, "subscribe", error)
+        raise
 
 
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """`scopes` are channels, `*`, or a channel's beginning followed by `*`."""
-
-    name: str
-    scopes: tuple[str, ...]
-
-    def require(self, channel: str) -> None:
-        """Raise `NotAllowed` unless it may publish there."""
-        if not any(_grants(scope, channel) for scope in self.scopes):
-            raise NotAllowed(f"the key {self.name!r} may not publish to {channel!r}")
+async def publisher_of(request: web.Request) -> Publisher:
+    """Raises `NotAuthenticated`, `KeysUnavailable`."""
+    try:
+        return await _publisher(request, request.app[GATEWAY])
+    except NotAuthenticated as error:
+        _refused(request, "publish", error)
+        raise
 
 
-class Subscribers:
-    """Verifies subscriber tokens (HS256 by default, with `GATEWAY_JWT_SECRET`).
-
-    What a token said when it verified is remembered, by the token's digest, until it ends: whoever comes back is
-    let in for a hundredth of the price.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._dev = settings.dev
-        self._secret = settings.jwt_secret
-        self._algorithms = settings.jwt_algorithms or HMAC_ALGORITHMS
-        self._audience = settings.jwt_audience
-        self._issuer = settings.jwt_issuer
-        self._verified_before: dict[bytes, Subscriber] = {}
-
-    def authenticate(self, request: web.Request) -> Subscriber:
-        """Raises `NotAuthenticated`. A token that is there must verify, in development mode too."""
-        token = bearer(request) or request.cookies.get(COOKIE)
-        if token is not None and self._secret is not None:
-            return self._remembered(token, self._secret)
-        if self._dev:
-            return _developer(request)
-        raise NotAuthenticated(f"send a token as 'Authorization: Bearer …' or in the cookie {COOKIE}")
-
-    def _remembered(self, token: str, secret: str) -> Subscriber:
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        known = self._verified_before.get(digest)
-        if known is not None and known.expires_at is not None and known.expires_at > time.time():
-            return known
-        verified = self._verified(token, secret)
-        if len(self._verified_before) >= TOKENS_REMEMBERED:
-            del self._verified_before[next(iter(self._verified_before))]
-        self._verified_before[digest] = verified
-        return verified
-
-    def _verified(self, token: str, secret: str) -> Subscriber:
-        try:
-            claims = jwt.decode(
-                token,
-                secret,
-                algorithms=list(self._algorithms),
-                audience=self._audience,
-                issuer=self._issuer,
-                leeway=LEEWAY,
-                options={"require": ["sub", "exp"], "verify_aud": self._audience is not None},
-            )
-            expires_at = float(claims["exp"])
-        except jwt.ExpiredSignatureError:
-            raise NotAuthenticated("the token has expired; get a new one") from None
-        except (jwt.PyJWTError, ValueError, OverflowError):  # also bytes that are no text, and an exp beyond any float
-            raise NotAuthenticated("the token does not verify") from None
-        user_id, topics = claims["sub"], claims.get("topics", [])
-        if not isinstance(user_id, str) or USER_ID.fullmatch(user_id) is None:
-            raise NotAuthenticated("the token's sub is not a user id")
-        if not isinstance(topics, list) or not all(isinstance(pattern, str) for pattern in topics):
-            raise NotAuthenticated("the token's topics must be a list of strings")
-        return Subscriber(user_id, tuple(topics), expires_at)
+async def _subscriber(request: web.Request, gateway: Gateway) -> Subscriber:
+    header = gateway.settings.user_header
+    if header is not None and from_trusted_proxy(request) and header in request.headers:
+        return _vouched_for(request, header)
+    if (token := _bearer(request)) is not None:
+        return await _of_token(gateway, token)
+    if (ticket := request.query.get("ticket")) is not None:
+        return await _of_ticket(gateway, ticket)
+    if (token := request.cookies.get(COOKIE)) is not None:
+        return await _of_token(gateway, token)
+    if gateway.settings.dev:
+        return _developer(request)
+    raise NotAuthenticated(f"send a token as 'Authorization: Bearer …' or in the cookie {COOKIE}")
 
 
-class Publishers:
-    """Knows the publish keys. Every key is compared in constant time, whichever matches."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._open = settings.dev
-        self._keys = [(key.key.encode(), Publisher(key.name, key.scopes)) for key in settings.publish_keys]
-
-    def authenticate(self, request: web.Request) -> Publisher:
-        """Raises `NotAuthenticated`."""
-        shown = (bearer(request) or "").encode("utf-8", "surrogateescape")
-        found = None
-        for key, publisher in self._keys:
-            if hmac.compare_digest(key, shown):
-                found = publisher
-        if found is not None:
-            return found
-        if self._open:
-            return Publisher("development", ("*",))
+async def _publisher(request: web.Request, gateway: Gateway) -> Publisher:
+    shown = _bearer(request)
+    if shown is not None and (publisher := gateway.publish_keys.find(shown)) is not None:
+        return publisher
+    if shown is not None and gateway.publisher_tokens is not None and shown.count(".") == 2:
+        return await gateway.publisher_tokens.believe(shown)
+    if gateway.settings.dev and (shown is None or not gateway.publish_keys):
+        return Publisher("development", ("*",))
+    if shown is None:
         raise NotAuthenticated("send a publish key as 'Authorization: Bearer …'")
+    raise NotAuthenticated("what was sent as 'Authorization: Bearer …' is no publish key", reason="unknown_key")
 
 
-def bearer(request: web.Request) -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+def _bearer(request: web.Request) -> str | None:
+    """What `Authorization: Bearer` holds. Other schemes are for others: a proxy in front may have asked for them."""
+    shown = [value.partition(" ") for value in request.headers.getall("Authorization", ())]
+    tokens = [token.strip() for scheme, _, token in shown if scheme.lower() == "bearer"]
+    if len(tokens) > 1:
+        raise NotAuthenticated("send one 'Authorization: Bearer …', not several", reason="malformed")
+    return tokens[0] if tokens else None
 
 
-def seconds_left(subscriber: Subscriber) -> float | None:
-    """Until the subscriber's token ends, or None when it does not."""
-    return None if subscriber.expires_at is None else subscriber.expires_at - time.time()
+async def _of_token(gateway: Gateway, token: str) -> Subscriber:
+    if gateway.subscriber_tokens is None:
+        raise NotAuthenticated("this gateway has no key to verify tokens with", reason="no_key")
+    return await gateway.subscriber_tokens.believe(token)
+
+
+async def _of_ticket(gateway: Gateway, ticket: str) -> Subscriber:
+    subscriber = None if gateway.redeem_ticket is None else await gateway.redeem_ticket(ticket)
+    if subscriber is None:
+        raise NotAuthenticated("the ticket was used, is too old, or never was one; get a new one", reason="ticket")
+    return subscriber
+
+
+def _vouched_for(request: web.Request, header: str) -> Subscriber:
+    """The user that a trusted proxy names. It names nothing else, so there are no topics and no end."""
+    named = request.headers.getall(header)
+    if len(named) > 1 or USER_ID.fullmatch(named[0]) is None:
+        raise NotAuthenticated(f"{header} must hold one user id", reason="user_header")
+    return Subscriber(named[0], ())
 
 
 def _developer(request: web.Request) -> Subscriber:
@@ -145,5 +105,8 @@ def _developer(request: web.Request) -> Subscriber:
     return Subscriber(user_id, ("*",))
 
 
-def _grants(scope: str, channel: str) -> bool:
-    return channel.startswith(scope[:-1]) if scope.endswith("*") else scope == channel
+def _refused(request: web.Request, door: str, error: NotAuthenticated) -> None:
+    request.app[GATEWAY].metrics.credentials_refused.labels(door, error.reason).inc()
+    if (left_out := _sparing.left_out()) is not None:
+        address = client_address(request)
+        log.warning("credential.refused", door=door, reason=error.reason, client=address, left_out=left_out)

@@ -13,10 +13,10 @@ import time
 import structlog
 from aiohttp import web
 
+from ..auth.identity import Subscriber
 from ..guide import Guide
 from ..hub import CloseReason, Connection
 from ..telemetry.logging import user_hash
-from .auth import Subscriber, seconds_left
 from .context import GATEWAY, Gateway
 from .lifetime import Lifetime
 
@@ -52,7 +52,7 @@ class Carrier(Guide, asyncio.Protocol):
         protocol, age = request.protocol, self._gateway.settings.max_connection_age
         self._transport = transport
         self._paused = protocol.writing_paused
-        self._lifetime = Lifetime(self.connection, seconds_left(self._subscriber), age)
+        self._lifetime = Lifetime(self.connection, self._subscriber.seconds_left(time.time()), age)
         transport.set_protocol(self)
         protocol.transport = None  # else it would close it
         protocol.connection_lost(None)

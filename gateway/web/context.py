@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
 
+from ..auth.identity import Publisher, Subscriber
+from ..auth.publish_keys import PublishKeys
+from ..auth.remembering import Remembering
+from ..auth.verifier import Verifier
 from ..config import Settings
 from ..guide import Guide
 from ..hub import Hub
 from ..relay import Relay
 from ..telemetry.metrics import Metrics
-from .auth import Publishers, Subscribers
+
+RedeemTicket = Callable[[str], Awaitable[Subscriber | None]]
+"""A ticket to the subscriber that it was made for, once; None for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +44,29 @@ class Gateway:
     """The parts of a running process.
 
     `users` counts the streams of each user here; `ending` holds those whose last bytes are on their way; `failed`
-    names background tasks that died, for `/readyz`. `place` is None where this process is the only one.
+    names background tasks that died, for `/readyz`. `place` is None where this process is the only one, and
+    `verifier` where no tokens are taken; then there are neither `subscriber_tokens` nor `publisher_tokens`.
     """
 
     settings: Settings
     hub: Hub
     relay: Relay
-    subscribers: Subscribers
-    publishers: Publishers
     metrics: Metrics
+    publish_keys: PublishKeys
+    verifier: Verifier | None = None
     place: Place | None = None
+    redeem_ticket: RedeemTicket | None = None
     draining: bool = False
     users: Counter[str] = field(default_factory=Counter)
     ending: set[Guide] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
+    subscriber_tokens: Remembering[Subscriber] | None = field(init=False, default=None)
+    publisher_tokens: Remembering[Publisher] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.verifier is not None:
+            self.subscriber_tokens = Remembering(self.verifier, Subscriber.of)
+            self.publisher_tokens = Remembering(self.verifier, Publisher.of)
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

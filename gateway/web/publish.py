@@ -16,6 +16,7 @@ from .. import channels
 from ..broker.base import Publication, Receipt
 from ..errors import BrokerUnavailable, InvalidEvent, InvalidRequest, TooLarge, UnsupportedType
 from ..events import PUBLISHER_ID, SSEEvent
+from .auth import publisher_of
 from .context import GATEWAY, Gateway
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -63,7 +64,7 @@ def _own_user(event: SSEEvent) -> str:
 async def _publish(request: web.Request, channel_of: ChannelOf) -> web.Response:
     gateway = request.app[GATEWAY]
     started = time.perf_counter()
-    publisher = gateway.publishers.authenticate(request)
+    publisher = await publisher_of(request)
     envelopes, batch = await _envelopes(request, gateway.settings.max_batch_events)
     key = _idempotency_key(request)
     items = []

@@ -17,11 +17,12 @@ from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
 from .. import channels, fair
+from ..auth.identity import Subscriber
 from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
 from ..frames import retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
-from .auth import Subscriber
+from .auth import subscriber_of
 from .carrier import Carrier
 from .context import GATEWAY, Gateway
 
@@ -42,7 +43,7 @@ def routes() -> list[web.RouteDef]:
 
 async def events(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
-    subscriber = gateway.subscribers.authenticate(request)
+    subscriber = await subscriber_of(request)
     connection = _connection(request, subscriber, gateway.settings.max_topics)
     if (reason := _no_room(gateway, subscriber)) is not None:
         gateway.metrics.refused.labels(reason).inc()

@@ -28,7 +28,7 @@ NAMES = {
     "gateway_events_published": "counter",
     "gateway_publish_seconds": "histogram",
 }
-LABELS = {"state", "version", "reason", "kind", "outcome", "le"}
+LABELS = {"state", "version", "reason", "kind", "outcome", "le", "door"}
 
 
 async def ready(gateway: Served) -> tuple[int, dict[str, Any]]:
