@@ -29,7 +29,7 @@ BROADCAST = "broadcast"
 def user_id(value: object, *, field: str = "user_id") -> str:
     """`value` (a `str` or `UUID`) as a user id; raises `InvalidEvent` naming `field`."""
     if isinstance(value, UUID):
-        return str(value)
+        return UUID.__str__(value)
     if not isinstance(value, str) or USER_ID.fullmatch(value) is None:
         raise InvalidEvent(f"{_GRAMMAR}, or a UUID", field=field)
     return str.__str__(value)  # what was checked, whatever a subclass (an `Enum` member) says it is

@@ -349,6 +349,29 @@ def test_the_envelope_is_compact_and_leaves_out_what_is_not_given() -> None:
     )
 
 
+def test_the_envelope_holds_plain_values() -> None:
+    """What calls itself something else than it is forges nothing in it."""
+
+    class Seconds(enum.IntEnum):
+        MINUTE = 60
+
+    class SlyMoment(datetime):
+        def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+            return '2025","data":"forged'
+
+    class SlyUUID(UUID):
+        def __str__(self) -> str:
+            return 'a","data":"forged'
+
+    sly = SSEEvent(
+        Sly("a"), SlyUUID(int=7), 1, occurred_at=SlyMoment(2025, 1, 2), retry=Seconds.MINUTE, ttl=Seconds.MINUTE
+    )
+    assert sly.to_envelope() == (
+        b'{"event_type":"a","user_id":"00000000-0000-0000-0000-000000000007",'
+        rb'"occurred_at":"2025\",\"data\":\"forged","retry":60,"ttl":60,"data":1}'
+    )
+
+
 def test_the_publishers_own_id_stays_out_of_the_envelope() -> None:
     """The broker's id goes there."""
     assert b"mine" not in event(id="mine").to_envelope()
@@ -372,6 +395,21 @@ events = st.builds(
     ttl=st.none() | st.integers(0, int(MAX_TTL)) | st.floats(0, MAX_TTL),
     key=st.none() | printable,
 )
+
+
+@settings(deadline=None)
+@given(events)
+def test_the_bytes_are_the_json_encoders(made: SSEEvent) -> None:
+    """Data and envelope are what `json.dumps` makes of them, though not all of it is written by it."""
+
+    def dumped(value: object) -> bytes:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+    moment = made.occurred_at and made.occurred_at.isoformat()
+    rest = {"user_id": made.user_id, "occurred_at": moment, "retry": made.retry, "ttl": made.ttl, "key": made.key}
+    given = {name: value for name, value in rest.items() if value is not None}
+    assert made.data_json == dumped(made.data)
+    assert made.to_envelope() == dumped({"event_type": made.event_type} | given | {"data": made.data})
 
 
 @settings(deadline=None)

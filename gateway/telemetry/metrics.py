@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterator
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -42,6 +43,7 @@ class Metrics:
             ["kind", "outcome"],
             registry=self.registry,
         )
+        self.published_of = cache(self.published.labels)
         self.publish_seconds = Histogram(
             "gateway_publish_seconds",
             "From a publish request to the broker's answer",
