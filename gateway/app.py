@@ -17,7 +17,9 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from . import fair
 from .auth import configured
+from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
+from .auth.verifier import Verifier
 from .broker.base import Broker
 from .broker.memory import MemoryBroker
 from .config import ConfigError, Settings, env_name
@@ -28,7 +30,7 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import carrier, health, openapi, publish, siblings, stream
+from .web import carrier, health, jwks_endpoint, openapi, publish, siblings, stream
 from .web.context import GATEWAY, Gateway, Place
 from .web.problems import problems
 from .workers import bound, supervise
@@ -43,7 +45,7 @@ what a newcomer costs goes there. The second must stay small: 20 x 20,000 object
 AIOHTTP_SHUTDOWN = 0.5
 """aiohttp waits twice this for handlers; by then the streams have ended by themselves."""
 
-NOT_YET = ("internal_port", "jwt_jwks_url", "cors_origins")
+NOT_YET = ("internal_port", "cors_origins")
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +71,7 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     )
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     metrics = Metrics(hub, relay)
-    publish_keys, verifier = PublishKeys(settings.publish_keys), configured.verifier(settings)
+    publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
     app[GATEWAY] = Gateway(settings, hub, relay, metrics, publish_keys, verifier, place)
     for module in (stream, publish, health, openapi):
         app.add_routes(module.routes())
@@ -149,6 +151,8 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         _owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval)),
         _owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag)),
     ]
+    if gateway.verifier is not None and isinstance(gateway.verifier.keys, Jwks):
+        tasks.append(_owned(gateway, "jwks", gateway.verifier.keys.run()))
     try:
         yield
     finally:
@@ -180,6 +184,12 @@ def _owned(gateway: Gateway, name: str, work: Coroutine[Any, Any, None]) -> asyn
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)
     return task
+
+
+def _verifier(settings: Settings, metrics: Metrics) -> Verifier | None:
+    return configured.verifier(
+        settings, jwks_endpoint.fetch, lambda outcome: metrics.jwks_fetches.labels(outcome).inc()
+    )
 
 
 def _broker(settings: Settings) -> Broker:

@@ -100,6 +100,7 @@ class Settings:
     jwt_secret: str | None = _setting(None, kinds.HMAC_SECRET, "verifies tokens (HS256)", secret=True)
     jwt_public_key: str | None = _setting(None, kinds.PEM, "verifies tokens (RS256, ES256, EdDSA)", secret=True)
     jwt_jwks_url: str | None = _setting(None, kinds.url("https", "http"), "where such public keys are published")
+    jwt_jwks_refresh: float = _setting(300.0, kinds.SECONDS, "how often they are fetched anew")
     jwt_algorithms: tuple[str, ...] = _setting((), kinds.ALGORITHMS, "accepted ones; by kind of key when unset")
     jwt_audience: str | None = _setting(None, kinds.WORD, "a token's aud must be this")
     jwt_issuer: str | None = _setting(None, kinds.WORD, "a token's iss must be this")

@@ -24,7 +24,6 @@ from gateway.web.context import GATEWAY
 
 UNSUPPORTED: dict[str, dict[str, Any]] = {
     "internal_port": {"internal_port": 9090},
-    "jwt_jwks_url": {"jwt_jwks_url": "https://issuer.example/jwks.json"},
     "cors_origins": {"cors_origins": ("https://app.example.com",)},
 }
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from ..config import ConfigError, Settings
 from . import keys
+from .jwks import Jwks
 from .keyring import FixedKeys, Keyring
 from .verifier import Verifier
 
+Fetch = Callable[[str], Awaitable[bytes]]
 
-def verifier(settings: Settings) -> Verifier | None:
-    """None where no tokens are taken. Raises `ConfigError` for a key that cannot be used."""
-    keyring = _keyring(settings)
+
+def verifier(settings: Settings, fetch: Fetch, count: Callable[[str], None]) -> Verifier | None:
+    """None where no tokens are taken. `fetch` gets a JWK Set, as `Jwks` wants it but with its URL.
+
+    Raises `ConfigError` for a key that cannot be used.
+    """
+    keyring = _keyring(settings, fetch, count)
     if keyring is None:
         return None
     return Verifier(keyring, audience=settings.jwt_audience, issuer=settings.jwt_issuer)
 
 
-def _keyring(settings: Settings) -> Keyring | None:
+def _keyring(settings: Settings, fetch: Fetch, count: Callable[[str], None]) -> Keyring | None:
     allowed = settings.jwt_algorithms
     if settings.jwt_secret is not None:
         return FixedKeys([keys.of_secret(settings.jwt_secret, allowed)])
@@ -25,4 +33,6 @@ def _keyring(settings: Settings) -> Keyring | None:
             return FixedKeys(keys.of_pem(settings.jwt_public_key, allowed))
         except keys.Unusable as why:
             raise ConfigError([f"GATEWAY_JWT_PUBLIC_KEY: {why}"]) from None
+    if (url := settings.jwt_jwks_url) is not None:
+        return Jwks(lambda: fetch(url), refresh=settings.jwt_jwks_refresh, allowed=allowed, count=count)
     return None

@@ -37,6 +37,12 @@ class Metrics:
             ["door", "reason"],
             registry=self.registry,
         )
+        self.jwks_fetches = Counter(
+            "gateway_jwks_fetches",
+            "Fetches of the keys that verify tokens, by outcome",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.published = Counter(
             "gateway_events_published",
             "Events taken from publishers, by kind of channel and outcome",

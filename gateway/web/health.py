@@ -56,6 +56,8 @@ def not_ready_because(gateway: Gateway) -> list[str]:
         reasons.append("draining")
     if (broker := gateway.relay.health()) is not None:
         reasons.append(f"broker: {broker}")
+    if gateway.verifier is not None and (jwks := gateway.verifier.keys.health()) is not None:
+        reasons.append(f"jwks: {jwks}")
     return reasons
 
 

@@ -18,7 +18,7 @@ from aiohttp_sse import EventSourceResponse
 
 from .. import channels, fair
 from ..auth.identity import Subscriber
-from ..errors import AtCapacity, InvalidEvent, InvalidRequest, NotAllowed
+from ..errors import AtCapacity, InvalidEvent, InvalidRequest, KeysUnavailable, NotAllowed
 from ..frames import retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
@@ -43,7 +43,13 @@ def routes() -> list[web.RouteDef]:
 
 async def events(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
-    subscriber = await subscriber_of(request)
+    try:
+        subscriber = await subscriber_of(request)
+    except KeysUnavailable:
+        gateway.metrics.refused.labels("keys_unavailable").inc()
+        if not _is_event_source(request):
+            raise
+        return await _refuse(request, gateway, "keys_unavailable")
     connection = _connection(request, subscriber, gateway.settings.max_topics)
     if (reason := _no_room(gateway, subscriber)) is not None:
         gateway.metrics.refused.labels(reason).inc()
@@ -133,7 +139,7 @@ async def _refuse(request: web.Request, gateway: Gateway, reason: str) -> web.St
     """An EventSource gives up for good on any status but 200, so it gets a stream that only says when to retry."""
     log.warning("stream.refused", reason=reason)
     retry_ms = jittered(gateway.settings.retry_ms)
-    if "text/event-stream" not in request.headers.get("Accept", ""):
+    if not _is_event_source(request):
         raise AtCapacity(reason, retry_after=retry_ms / 1000)
     response = _response(gateway.settings.send_timeout)
     response.force_close()
@@ -141,6 +147,10 @@ async def _refuse(request: web.Request, gateway: Gateway, reason: str) -> web.St
     response.stop_streaming()
     await response.write(retry_frame(retry_ms))
     return response
+
+
+def _is_event_source(request: web.Request) -> bool:
+    return "text/event-stream" in request.headers.get("Accept", "")
 
 
 def _response(send_timeout: float) -> EventSourceResponse:
