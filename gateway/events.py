@@ -26,6 +26,8 @@ RESERVED_PREFIX: Final = "gateway."
 MAX_RETRY_MS: Final = 3_600_000
 MAX_TTL: Final = 30 * 86_400.0
 
+_NOT_ENDS_OF_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _to_json = _encoder.encode
 _make_writer = getattr(json.encoder, "c_make_encoder", None)
@@ -133,6 +135,15 @@ class Entry(NamedTuple):
     key: str | None = None
 
 
+def safe_lines(text: str) -> str:
+    """JSON text without the characters that Unicode has for ends of lines, and the event stream has not.
+
+    They can only stand in strings, where JSON has escapes for them. Clients that split lines by Unicode's rules
+    (Python's `splitlines`) would take what follows for a field.
+    """
+    return text if text.isascii() else text.translate(_NOT_ENDS_OF_LINES)
+
+
 def _event_type(value: object) -> str:
     if not isinstance(value, str) or EVENT_TYPE.fullmatch(value) is None:
         raise InvalidEvent("must be 1 to 128 of the characters A-Z a-z 0-9 _ . : -", field="event_type")
@@ -178,11 +189,11 @@ def _moment(value: object) -> datetime:
 def _data(value: object) -> bytes:
     if _write is not None:
         try:
-            return "".join(_write(value, 0)).encode()
+            return safe_lines("".join(_write(value, 0))).encode()
         except Exception:  # `_to_json` finds it too, and can tell a circle from depth
             pass
     try:
-        return _to_json(value).encode()
+        return safe_lines(_to_json(value)).encode()
     except UnicodeEncodeError:
         raise InvalidEvent("holds a lone surrogate, which UTF-8 cannot carry", field="data") from None
     except RecursionError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-from browser.test_chromium import CLOSED, chromium
+from browser.chromium import CLOSED, chromium
 from chaos.fleet import Client
 from servers import HOST, until
 

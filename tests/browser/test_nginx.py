@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from browser.chromium import needs_chromium
 from browser.nginx_chromium import nginx_and_chromium
-from browser.test_chromium import pytestmark as needs_chromium
 from chaos.scenarios import SHORT
 from nginx import needs_nginx
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from ...errors import InvalidEvent
-from ...events import EVENT_TYPE, MAX_RETRY_MS, RESERVED_PREFIX, Entry, SSEEvent
+from ...events import EVENT_TYPE, MAX_RETRY_MS, RESERVED_PREFIX, Entry, SSEEvent, safe_lines
 from ...ids import START, EventId
 
 REMEMBERED_ENTRIES = 4096
@@ -76,7 +76,8 @@ def _entry(channel: str, id: EventId, previous: EventId, envelope: _Envelope) ->
         raise InvalidEvent("not one that a publisher may send", field="event_type")
     if envelope.retry is not None and not 0 <= envelope.retry <= MAX_RETRY_MS:
         raise InvalidEvent(f"must be from 0 to {MAX_RETRY_MS}", field="retry")
-    data.decode()  # the JSON decoder did not look into it
+    if not data.isascii():  # the JSON decoder did not look into it
+        data = safe_lines(data.decode()).encode()
     return Entry(
         channel,
         id,
