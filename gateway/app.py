@@ -15,13 +15,15 @@ import structlog
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from . import fair
+from . import channels, fair
 from .auth import configured
 from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
 from .auth.verifier import Verifier
 from .broker.base import Broker
 from .broker.memory import MemoryBroker
+from .broker.memory_registry import MemoryRegistry
+from .broker.registry import Registry
 from .config import ConfigError, Settings, env_name
 from .frames import control_frame
 from .hub import CloseReason, Hub
@@ -30,7 +32,7 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import carrier, health, jwks_endpoint, openapi, publish, siblings, stream
+from .web import carrier, health, jwks_endpoint, openapi, publish, siblings, stream, tickets, users
 from .web.context import GATEWAY, Gateway, Place
 from .web.problems import problems
 from .workers import bound, supervise
@@ -71,9 +73,11 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     )
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     metrics = Metrics(hub, relay)
+    registry = _registry(settings)
+    metrics.registry_up.set_function(lambda: registry.health() is None)
     publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
-    app[GATEWAY] = Gateway(settings, hub, relay, metrics, publish_keys, verifier, place)
-    for module in (stream, publish, health, openapi):
+    app[GATEWAY] = Gateway(settings, hub, relay, registry, metrics, publish_keys, verifier, place)
+    for module in (stream, tickets, publish, users, health, openapi):
         app.add_routes(module.routes())
     app.cleanup_ctx.append(_running)
     if place is not None:
@@ -147,6 +151,7 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     """The background of a process: broker link and heartbeat."""
     gateway = app[GATEWAY]
     await gateway.relay.start()
+    await gateway.registry.start(lambda user_id: _send_away(gateway.hub, user_id))
     tasks = [
         _owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval)),
         _owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag)),
@@ -159,7 +164,12 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await gateway.registry.close()
         await gateway.relay.close()
+
+
+def _send_away(hub: Hub, user_id: str | None) -> None:
+    hub.close(None if user_id is None else channels.user(user_id), CloseReason.REVOKED)
 
 
 async def _telling_the_others(app: web.Application) -> AsyncIterator[None]:
@@ -211,6 +221,16 @@ def _broker(settings: Settings) -> Broker:
         )
     except BrokerUrlError as error:
         raise ConfigError([f"GATEWAY_BROKER_URL: {error.detail}"]) from None
+
+
+def _registry(settings: Settings) -> Registry:
+    limit, tickets = settings.max_connections_per_user, settings.max_tickets_per_user
+    if settings.broker_url.startswith("memory:"):
+        return MemoryRegistry(limit=limit, tickets=tickets)
+    from .broker.redis.registry import RedisRegistry
+
+    prefix, timeout = settings.channel_prefix, settings.publish_timeout
+    return RedisRegistry(settings.broker_url, prefix=prefix, limit=limit, tickets=tickets, timeout=timeout)
 
 
 def _refuse_unsupported(settings: Settings) -> None:

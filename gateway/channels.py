@@ -76,8 +76,12 @@ class Keys:
         return f"{self.prefix}:epoch"
 
     @property
-    def control(self) -> str:
-        return f"{self.prefix}:control"
+    def processes(self) -> str:
+        return f"{self.prefix}:processes"
+
+    @property
+    def revocations(self) -> str:
+        return f"{self.prefix}:revocations"
 
     def probe(self, instance: str) -> str:
         return f"{self.prefix}:probe:{instance}"
@@ -90,6 +94,12 @@ class Keys:
 
     def last(self, channel: str) -> str:
         return f"{self.prefix}:last:{channel}"
+
+    def registry(self, user_id: str) -> str:
+        return f"{self.prefix}:registry:{user_id}"
+
+    def ticket(self, digest: str) -> str:
+        return f"{self.prefix}:ticket:{digest}"
 
     def dedupe(self, channel: str, key: str) -> str:
         # Channels and keys both may hold a colon; escaped in the key, the last one parts them for certain.

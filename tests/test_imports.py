@@ -54,7 +54,7 @@ ONLY_THESE = {
     ("redis", "hiredis"): ("broker.redis", "client.redis"),
 }
 CLIENT_OF_BROKER = ("broker.base", "broker.redis.publisher", "broker.redis.connect")
-ADAPTERS = ("broker.memory", "broker.redis")
+ADAPTERS = ("broker.memory", "broker.memory_registry", "broker.redis")
 TRANSPORTS = ("client.http", "client.redis")
 IO_AND_CLOCK = [
     "asyncio",

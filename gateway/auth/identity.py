@@ -1,4 +1,4 @@
-"""What a credential proves, as small plain values: a ticket keeps a `Subscriber` until it is redeemed."""
+"""What a credential proves, as small plain values: a ticket keeps a `Subscriber` until it is shown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ _UNPRINTABLE = re.compile(r"[^!-~]")
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """`topics` are patterns; `expires_at` is seconds since the epoch, None for never (no token vouches for it)."""
+    """`topics` are patterns; `expires_at` is seconds since the epoch, None for never (no token vouches for it).
+
+    `ticket` is the digest of the ticket that was shown: it must be admitted by the registry, once.
+    """
 
     user_id: str
     topics: tuple[str, ...]
     expires_at: float | None = None
+    ticket: str | None = None
 
     @classmethod
     def of(cls, claims: dict[str, Any]) -> Subscriber:

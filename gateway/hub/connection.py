@@ -34,6 +34,8 @@ class CloseReason(enum.StrEnum):
     EXPIRED = "token_expired"
     AGE = "max_connection_age"
     DRAINING = "draining"
+    REVOKED = "revoked"
+    """Its user was sent away."""
     STALLED = "stalled"
     """It took nothing for `GATEWAY_SEND_TIMEOUT`."""
     SLOW = "slow"

@@ -18,7 +18,7 @@ from ..events import Entry
 from ..frames import control_frame
 from ..ids import START, EventId
 from .channel import Channel
-from .connection import Connection, State
+from .connection import CloseReason, Connection, State
 from .frame import Frame, join, worth_replaying
 
 
@@ -93,6 +93,12 @@ class Hub:
             if not channel.members:
                 emptied.append(name)
         return emptied
+
+    def close(self, name: str | None, reason: CloseReason) -> None:
+        """End the streams of a channel, whatever state they are in; without a name, all."""
+        for connection in list(self.connections):
+            if name is None or name in connection.channels:
+                connection.close(reason)
 
     def drop(self, name: str) -> bool:
         """Forget a channel; False when somebody joined it again."""

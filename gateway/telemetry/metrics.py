@@ -9,7 +9,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -42,6 +42,11 @@ class Metrics:
             "Fetches of the keys that verify tokens, by outcome",
             ["outcome"],
             registry=self.registry,
+        )
+        self.tickets = Counter("gateway_tickets", "Tickets asked for, by outcome", ["outcome"], registry=self.registry)
+        self.sent_away = Counter("gateway_users_sent_away", "Requests to end a user's streams", registry=self.registry)
+        self.registry_up = Gauge(
+            "gateway_registry_up", "1 while the other processes can be asked about a user", registry=self.registry
         )
         self.published = Counter(
             "gateway_events_published",

@@ -6,9 +6,12 @@ refused; no other credential, and not development mode, makes a bad one good.
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from aiohttp import web
 
+from ..auth import tickets
 from ..auth.identity import Publisher, Subscriber
 from ..channels import USER_ID
 from ..errors import NotAuthenticated
@@ -23,12 +26,19 @@ _sparing = Sparing()
 
 
 async def subscriber_of(request: web.Request) -> Subscriber:
-    """Raises `NotAuthenticated`, `KeysUnavailable`."""
+    """Raises `NotAuthenticated`, `KeysUnavailable`, and `BrokerUnavailable` for a ticket."""
     try:
         return await _subscriber(request, request.app[GATEWAY])
     except NotAuthenticated as error:
         _refused(request, "subscribe", error)
         raise
+
+
+def void_ticket(request: web.Request) -> NotAuthenticated:
+    """The refusal of a ticket that the registry did not admit: the same as that of one it does not know."""
+    error = _void()
+    _refused(request, "subscribe", error)
+    return error
 
 
 async def publisher_of(request: web.Request) -> Publisher:
@@ -84,10 +94,17 @@ async def _of_token(gateway: Gateway, token: str) -> Subscriber:
 
 
 async def _of_ticket(gateway: Gateway, ticket: str) -> Subscriber:
-    subscriber = None if gateway.redeem_ticket is None else await gateway.redeem_ticket(ticket)
-    if subscriber is None:
-        raise NotAuthenticated("the ticket was used, is too old, or never was one; get a new one", reason="ticket")
+    """Believed when the registry admits it, which is what uses it up. A ticket does not outlive its token."""
+    digest = tickets.digest(ticket)
+    kept = await gateway.registry.holder(digest)
+    subscriber = kept and tickets.read(kept, digest)
+    if not subscriber or ((left := subscriber.seconds_left(time.time())) is not None and left <= 0):
+        raise _void()
     return subscriber
+
+
+def _void() -> NotAuthenticated:
+    return NotAuthenticated("the ticket was used, is too old, or never was one; get a new one", reason="ticket")
 
 
 def _vouched_for(request: web.Request, header: str) -> Subscriber:

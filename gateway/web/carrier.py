@@ -44,7 +44,6 @@ class Carrier(Guide, asyncio.Protocol):
         self._since = time.monotonic()
         self._paused = False
         self._room: asyncio.Future[None] | None = None
-        gateway.users[subscriber.user_id] += 1
         gateway.metrics.opened.inc()
 
     def take_over(self, request: web.Request, transport: asyncio.Transport) -> None:
@@ -73,11 +72,9 @@ class Carrier(Guide, asyncio.Protocol):
 
     def left(self, reason: CloseReason) -> None:
         """Deregister, count and log it."""
-        user_id, users = self._subscriber.user_id, self._gateway.users
+        user_id = self._subscriber.user_id
         self.relay.leave(self.connection)
-        users[user_id] -= 1
-        if not users[user_id]:
-            del users[user_id]
+        self._gateway.registry.leave(user_id)
         self._gateway.metrics.closed.labels(reason).inc()
         log.info(
             "stream.closed",

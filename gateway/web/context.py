@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +11,12 @@ from ..auth.identity import Publisher, Subscriber
 from ..auth.publish_keys import PublishKeys
 from ..auth.remembering import Remembering
 from ..auth.verifier import Verifier
+from ..broker.registry import Registry
 from ..config import Settings
 from ..guide import Guide
 from ..hub import Hub
 from ..relay import Relay
 from ..telemetry.metrics import Metrics
-
-RedeemTicket = Callable[[str], Awaitable[Subscriber | None]]
-"""A ticket to the subscriber that it was made for, once; None for any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +39,20 @@ class Place:
 class Gateway:
     """The parts of a running process.
 
-    `users` counts the streams of each user here; `ending` holds those whose last bytes are on their way; `failed`
-    names background tasks that died, for `/readyz`. `place` is None where this process is the only one, and
-    `verifier` where no tokens are taken; then there are neither `subscriber_tokens` nor `publisher_tokens`.
+    `ending` holds those whose last bytes are on their way; `failed` names background tasks that died, for `/readyz`.
+    `place` is None where this process is the only one, and `verifier` where no tokens are taken; then there are neither
+    `subscriber_tokens` nor `publisher_tokens`.
     """
 
     settings: Settings
     hub: Hub
     relay: Relay
+    registry: Registry
     metrics: Metrics
     publish_keys: PublishKeys
     verifier: Verifier | None = None
     place: Place | None = None
-    redeem_ticket: RedeemTicket | None = None
     draining: bool = False
-    users: Counter[str] = field(default_factory=Counter)
     ending: set[Guide] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
     subscriber_tokens: Remembering[Subscriber] | None = field(init=False, default=None)

@@ -18,11 +18,20 @@ from aiohttp_sse import EventSourceResponse
 
 from .. import channels, fair
 from ..auth.identity import Subscriber
-from ..errors import AtCapacity, InvalidEvent, InvalidRequest, KeysUnavailable, NotAllowed
+from ..broker.registry import Verdict
+from ..errors import (
+    AtCapacity,
+    BrokerUnavailable,
+    GatewayError,
+    InvalidEvent,
+    InvalidRequest,
+    KeysUnavailable,
+    NotAllowed,
+)
 from ..frames import retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
-from .auth import subscriber_of
+from .auth import subscriber_of, void_ticket
 from .carrier import Carrier
 from .context import GATEWAY, Gateway
 
@@ -45,14 +54,10 @@ async def events(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     try:
         subscriber = await subscriber_of(request)
-    except KeysUnavailable:
-        gateway.metrics.refused.labels("keys_unavailable").inc()
-        if not _is_event_source(request):
-            raise
-        return await _refuse(request, gateway, "keys_unavailable")
+    except (KeysUnavailable, BrokerUnavailable) as error:
+        return await _refuse(request, gateway, error.slug.replace("-", "_"), error)
     connection = _connection(request, subscriber, gateway.settings.max_topics)
-    if (reason := _no_room(gateway, subscriber)) is not None:
-        gateway.metrics.refused.labels(reason).inc()
+    if (reason := await _no_entry(gateway, subscriber)) is not None:
         return await _refuse(request, gateway, reason)
     carrier = Carrier(gateway, subscriber, connection)
     try:
@@ -123,24 +128,47 @@ def _types(request: web.Request) -> list[str]:
     return patterns
 
 
-def _no_room(gateway: Gateway, subscriber: Subscriber) -> str | None:
-    """Why there is no room for this stream, or None."""
+async def _no_entry(gateway: Gateway, subscriber: Subscriber) -> str | None:
+    """Why this stream may not begin, or None: then the registry has counted it."""
+    if (reason := _no_room(gateway)) is not None:
+        return reason
+    try:
+        verdict = await gateway.registry.enter(subscriber.user_id, subscriber.ticket)
+    except BrokerUnavailable:
+        return "broker_unavailable"
+    if verdict is not Verdict.ADMITTED:
+        return verdict
+    if (reason := _no_room(gateway)) is not None:  # others came while the registry was asked
+        gateway.registry.leave(subscriber.user_id)
+    return reason
+
+
+def _no_room(gateway: Gateway) -> str | None:
+    """Why there is no room for another stream in this process, or None."""
     settings = gateway.settings
     if gateway.draining:
         return "draining"
     if settings.max_connections and len(gateway.hub.connections) >= settings.max_connections:
         return "max_connections"
-    if (most := settings.max_connections_per_user) and gateway.users[subscriber.user_id] >= most:
-        return "max_connections_per_user"
     return None
 
 
-async def _refuse(request: web.Request, gateway: Gateway, reason: str) -> web.StreamResponse:
-    """An EventSource gives up for good on any status but 200, so it gets a stream that only says when to retry."""
+async def _refuse(
+    request: web.Request, gateway: Gateway, reason: str, error: GatewayError | None = None
+) -> web.StreamResponse:
+    """An EventSource gives up for good on any status but 200, so it gets a stream that only says when to retry.
+
+    Others get the error, which is one of capacity if none is given.
+    """
+    gateway.metrics.refused.labels(reason).inc()
     log.warning("stream.refused", reason=reason)
+    if reason == Verdict.KEPT_AWAY:
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})  # the one answer that means: for good
+    if reason == Verdict.VOID:
+        raise void_ticket(request)
     retry_ms = jittered(gateway.settings.retry_ms)
     if not _is_event_source(request):
-        raise AtCapacity(reason, retry_after=retry_ms / 1000)
+        raise error or AtCapacity(reason, retry_after=retry_ms / 1000)
     response = _response(gateway.settings.send_timeout)
     response.force_close()
     await response.prepare(request)

@@ -11,10 +11,16 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 pytest.register_assert_rewrite(
-    "broker.contract", "broker.contract_history", "broker.contract_subscribe", "broker.listening"
+    "broker.contract",
+    "broker.contract_history",
+    "broker.contract_registry",
+    "broker.contract_subscribe",
+    "broker.listening",
+    "broker.registering",
 )
 
 from broker.listening import Heard  # noqa: E402 - its assertions are rewritten first
+from broker.registering import MemoryRegistries, RedisRegistries, Registries  # noqa: E402
 from servers import until  # noqa: E402
 
 from gateway.broker.base import Broker  # noqa: E402
@@ -126,5 +132,24 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 async def redis_world(redis_url: str, prefix: str) -> AsyncIterator[RedisWorld]:
     """The world on Redis, for what only Redis can do."""
     made = RedisWorld(redis_url, prefix)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(params=["memory", "redis"])
+async def registries(request: pytest.FixtureRequest) -> AsyncIterator[Registries]:
+    """The registries of each adapter in turn."""
+    if request.param == "memory":
+        made: MemoryRegistries | RedisRegistries = MemoryRegistries()
+    else:
+        made = RedisRegistries(request.getfixturevalue("redis_url"), request.getfixturevalue("prefix"))
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def redis_registries(redis_url: str, prefix: str) -> AsyncIterator[RedisRegistries]:
+    """Those on Redis, for what only Redis can do."""
+    made = RedisRegistries(redis_url, prefix)
     yield made
     await made.close()

@@ -173,7 +173,7 @@ async def test_the_header_wins_over_the_cookie(secured: Served) -> None:
 async def test_the_query_does_not_say_who_the_user_is(secured: Served) -> None:
     """The user of a stream is the token's, whatever the query says."""
     async with Stream(secured.url, "user=bob", token=token(claims("alice"))) as stream:
-        assert secured.gateway.users == {"alice": 1}
+        assert secured.gateway.registry.here("alice") == 1
         await secured.http.post("/v1/users/bob/events", json=EVENT, headers=bearer("key-for-all"))
         await secured.http.post("/v1/users/alice/events", json=EVENT | {"data": 2}, headers=bearer("key-for-all"))
         assert (await stream.next()).data == "2"
@@ -254,7 +254,7 @@ async def test_development_mode_still_verifies_a_token_that_is_there() -> None:
         async with Stream(both.url, "user=alice"):
             pass
         async with Stream(both.url, "user=alice", token=token(claims("bob"))):
-            assert both.gateway.users["bob"] == 1
+            assert both.gateway.registry.here("bob") == 1
 
 
 # --- publishers

@@ -221,7 +221,7 @@ async def test_one_forbidden_topic_refuses_the_stream(secured: Served) -> None:
     status, _ = await refusal(secured, "topic=news&topic=orders", **bearer(token(claims(topics=["news"]))))
     assert status == 403
     assert secured.gateway.hub.connections == set()
-    assert not secured.gateway.users
+    assert not secured.gateway.registry.here("alice")
 
 
 async def test_a_user_channel_cannot_be_asked_for_as_a_topic(gateway: Served) -> None:

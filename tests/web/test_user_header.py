@@ -29,7 +29,7 @@ async def test_the_user_that_a_trusted_proxy_names_is_served() -> None:
     async with served(dev=False, jwt_secret=SECRET, **HERE) as gateway:
         sent = {"X-User-Id": "alice"} | bearer("a session of the application, not of the gateway")
         async with Stream(gateway.url, "user=bob", headers=sent):
-            assert gateway.gateway.users == {"alice": 1}
+            assert gateway.gateway.registry.here("alice") == 1
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "127.0.0.1", "10.0.0.1"])
@@ -70,7 +70,7 @@ async def test_without_the_header_a_token_may_speak() -> None:
             served(dev=False, **settings, jwt_secret=SECRET) as gateway,
             Stream(gateway.url, token=token(claims("carol"))),
         ):
-            assert gateway.gateway.users == {"carol": 1}
+            assert gateway.gateway.registry.here("carol") == 1
 
 
 async def test_it_does_not_publish() -> None:

@@ -1,0 +1,102 @@
+"""`redis://`: the registry that processes share, put together from the census, revocations and tickets.
+
+A user is one hash (`known.lua` says what is in it). A ticket is good while its user's hash names it; what it was issued
+with lies apart, since whoever shows a ticket has not said who he is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
+
+from ...channels import Keys
+from ...errors import BrokerUnavailable, NotAllowed, RateLimited
+from ..here import Here
+from ..registry import TICKET_SECONDS, SentAway, Verdict
+from . import connect
+from .census import KEPT_MS, Census
+from .publisher import script
+
+REVOCATIONS_KEPT = 10_000
+"""A process that was cut off while there were more cannot know whom it missed, and ends all its streams."""
+
+T = TypeVar("T")
+
+
+class RedisRegistry:
+    """See `gateway.broker.registry.Registry` for the contract. `timeout` (s) bounds every single command."""
+
+    def __init__(
+        self, url: str, *, prefix: str = "sse", limit: int = 0, tickets: int = 32, timeout: float = 1.5
+    ) -> None:
+        self._keys = Keys(prefix)
+        self._timeout = timeout
+        self._most_tickets = tickets
+        self._client = connect.client(url, timeout=timeout)
+        self._here = Here(limit, lambda: asyncio.get_running_loop().time())
+        self._census = Census(self._client, self._keys, self._here, timeout=timeout)
+        self._send_away = self._client.register_script(script("known", "send_away"))
+        self._issue = self._client.register_script(script("known", "issue"))
+
+    async def start(self, sent_away: SentAway) -> None:
+        self._census.start(sent_away)
+
+    async def close(self) -> None:
+        await self._census.close()
+        await self._client.aclose()
+
+    async def enter(self, user_id: str, ticket: str | None = None) -> Verdict:
+        return await self._census.ask(user_id, ticket)
+
+    def leave(self, user_id: str) -> None:
+        self._census.left(user_id)
+
+    async def connections(self, user_id: str) -> int:
+        return await self._census.count(user_id)
+
+    async def send_away(self, user_id: str, seconds: float | None = None) -> int:
+        """First what keeps newcomers away, then what the processes are told: whoever came between is ended too."""
+        ms = "" if seconds is None else int(seconds * 1000)
+        total: int = await self._answer(
+            self._send_away(keys=[self._keys.registry(user_id)], args=[*self._census.pulse.others, ms, KEPT_MS])
+        )
+        fields: dict[Any, Any] = {"u": user_id} if seconds is None else {"u": user_id, "f": ms}
+        await self._answer(self._client.xadd(self._keys.revocations, fields, maxlen=REVOCATIONS_KEPT))
+        self._census.pulse_soon()
+        return total
+
+    async def issue(self, user_id: str, ticket: str, holder: bytes) -> None:
+        ms = int(TICKET_SECONDS * 1000)
+        await self._answer(self._client.set(self._keys.ticket(ticket), holder, px=ms))
+        away, issued = await self._answer(
+            self._issue(
+                keys=[self._keys.registry(user_id)],
+                args=[*self._census.pulse.others, ticket, ms, self._most_tickets, KEPT_MS],
+            )
+        )
+        if away:
+            raise NotAllowed(f"the user is kept away for {away / 1000:.0f} s")
+        if not issued:
+            raise RateLimited(
+                f"the user has {self._most_tickets} tickets that were not used", retry_after=TICKET_SECONDS
+            )
+
+    async def holder(self, ticket: str) -> bytes | None:
+        found: Any = await self._answer(self._client.get(self._keys.ticket(ticket)))
+        return None if found is None else bytes(found)
+
+    def health(self) -> str | None:
+        return self._census.health()
+
+    def here(self, user_id: str) -> int:
+        return self._here.streams[user_id]
+
+    async def _answer(self, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await call
+        except (RedisError, OSError, TimeoutError) as error:
+            raise BrokerUnavailable(f"Redis did not answer: {str(error) or type(error).__name__}") from error
