@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import multiprocessing
 import random
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -15,7 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from . import channels, fair
+from . import channels, fair, signals
 from .auth import configured
 from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
@@ -124,10 +122,11 @@ async def _serve(app: web.Application, settings: Settings) -> None:
         place = app[GATEWAY].place
         if settings.dev and (place is None or place.number == 0):
             print(_WELCOME.format(url=f"http://{settings.host}:{port}", broker=scheme), flush=True)
-        stopping = _signals()
+        stopping = signals.ending()
+        signals.on_hangup(settings, lambda: _read_keys_again(app[GATEWAY]))
         seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0
         log.info("gateway.draining", seconds=seconds, connections=len(app[GATEWAY].hub.connections))
-        await _until_second_signal(drain(app[GATEWAY], seconds), stopping)
+        await signals.until_second(drain(app[GATEWAY], seconds), stopping)
     finally:
         await runner.cleanup()
     log.info("gateway.stopped")
@@ -170,6 +169,13 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
 
 def _send_away(hub: Hub, user_id: str | None) -> None:
     hub.close(None if user_id is None else channels.user(user_id), CloseReason.REVOKED)
+
+
+def _read_keys_again(gateway: Gateway) -> None:
+    read = signals.read_again(gateway.settings)
+    gateway.metrics.publish_keys_read.labels("kept" if read is None else "read").inc()
+    if read is not None:
+        gateway.publish_keys.replace(read.publish_keys)
 
 
 async def _telling_the_others(app: web.Application) -> AsyncIterator[None]:
@@ -250,33 +256,6 @@ def _refuse_slow_parser() -> None:
                 "AIOHTTP_NO_EXTENSIONS, and install aiohttp from a wheel, or where there is a C compiler"
             ]
         )
-
-
-def _signals() -> asyncio.Queue[signal.Signals]:
-    """Yields each SIGTERM and SIGINT."""
-    queue: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, queue.put_nowait, number)
-    if (parent := multiprocessing.parent_process()) is not None:
-        loop.add_reader(parent.sentinel, _orphaned, loop, parent.sentinel, queue)
-    return queue
-
-
-def _orphaned(loop: asyncio.AbstractEventLoop, sentinel: int, queue: asyncio.Queue[signal.Signals]) -> None:
-    """A worker whose parent is gone drains: nobody would tell it to."""
-    loop.remove_reader(sentinel)
-    log.error("worker.orphaned")
-    queue.put_nowait(signal.SIGTERM)
-
-
-async def _until_second_signal(work: Coroutine[Any, Any, None], signals: asyncio.Queue[signal.Signals]) -> None:
-    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(work), asyncio.create_task(signals.get())]
-    _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*pending)
 
 
 _WELCOME = """

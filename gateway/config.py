@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from . import setting_kinds as kinds
 from .errors import GatewayError
 from .setting_kinds import HIDDEN, Kind, PublishKey, Refused, hide_password
-from .setting_sources import env_name, find, from_environment, from_toml, layer
+from .setting_sources import SECRET_FILE, env_name, find, from_environment, from_toml, layer, secret
 
 __all__ = [
     "SETTINGS",
@@ -29,6 +29,7 @@ __all__ = [
     "env_name",
     "load",
     "shown",
+    "with_publish_keys_read_again",
 ]
 
 BROKERS = ("memory", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
@@ -118,6 +119,7 @@ class Settings:
     publisher_key: str | None = _setting(None, kinds.KEY, "the key that clients publish with", secret=True)
 
     dev: bool = False
+    publish_keys_path: str | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -135,7 +137,7 @@ class Settings:
 
 
 SETTINGS: Mapping[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings) if f.metadata}
-"""Every setting by its attribute's name. `dev` is none: it is a flag of the command line."""
+"""Every setting by its attribute's name. `dev` is a flag, and `publish_keys_path` a source."""
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Settings)}
 _NAMES = [*SETTINGS, *(f"{name}_file" for name, setting in SETTINGS.items() if setting.secret)]
@@ -199,7 +201,7 @@ _RULES_TO_SERVE = (
           "`export GATEWAY_JWT_SECRET=$(openssl rand -hex 32)`; or try things out with --dev"),
     _Rule("publish_keys jwt_public_key jwt_jwks_url",
           lambda s: not (s.dev or s.publish_keys or s.jwt_public_key or s.jwt_jwks_url),
-          "no way to authenticate publishers: set GATEWAY_PUBLISH_KEYS, for example "
+          "no way to authenticate publishers: set GATEWAY_PUBLISH_KEYS or GATEWAY_PUBLISH_KEYS_FILE, for example "
           "`export GATEWAY_PUBLISH_KEYS=$(openssl rand -hex 32)`"),
 )  # fmt: skip
 
@@ -253,7 +255,22 @@ def load(
     problems += _broken(rules, SimpleNamespace(**values), wrong)
     if problems:
         raise ConfigError(problems)
+    if sources["publish_keys"].startswith(SECRET_FILE):
+        values["publish_keys_path"] = sources["publish_keys"].removeprefix(SECRET_FILE)
     return Loaded(Settings(**values), sources, warnings)
+
+
+def with_publish_keys_read_again(settings: Settings) -> Settings:
+    """`settings` with what GATEWAY_PUBLISH_KEYS_FILE holds now. Raises `ConfigError`, also when it holds no key."""
+    path = settings.publish_keys_path
+    assert path is not None
+    try:
+        keys = _parse("publish_keys", secret("GATEWAY_PUBLISH_KEYS_FILE", path), SECRET_FILE + path)
+    except ValueError as problem:
+        raise ConfigError([str(problem)]) from None
+    if not keys:
+        raise ConfigError([f"GATEWAY_PUBLISH_KEYS_FILE: {path} holds no key"])
+    return replace(settings, publish_keys=keys)
 
 
 def _parse(name: str, given: object, source: str) -> Any:

@@ -140,6 +140,8 @@ def _switch(given: str) -> bool:
 
 
 def _publish_keys(given: str) -> tuple[PublishKey, ...]:
+    """A line that begins with `#` and a space is for people: in a file one notes what a key is for."""
+    given = re.sub(r"(?m)^[ \t]*#([ \t].*)?$", "", given)
     keys = tuple(_publish_key(number, entry) for number, entry in enumerate(_split(given), 1))
     if len({key.key for key in keys}) < len(keys):
         raise Refused("each key only once")

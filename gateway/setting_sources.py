@@ -19,6 +19,9 @@ _SERVICE_LINK = re.compile(
 )
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
+SECRET_FILE = "secret file "
+"""How a source begins that is the file of one secret; its path follows."""
+
 
 def env_name(name: str) -> str:
     return "GATEWAY_" + name.upper()
@@ -78,13 +81,14 @@ def find(name: str, layers: Mapping[str, Mapping[str, Any]]) -> tuple[str, Any]:
         if path and name in given:
             raise ValueError(f"{setting} and {setting}_FILE ({source}): set only one of them")
         if path:
-            return f"secret file {path}", _secret(f"{setting}_FILE", str(path))
+            return f"{SECRET_FILE}{path}", secret(f"{setting}_FILE", str(path))
         if name in given:
             return source, given[name]
     return "default", None
 
 
-def _secret(setting: str, path: str) -> str:
+def secret(setting: str, path: str) -> str:
+    """What the file of a secret holds, without the final line end."""
     try:
         content = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:

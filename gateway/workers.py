@@ -20,6 +20,7 @@ from dataclasses import replace
 
 import structlog
 
+from . import signals
 from .config import ConfigError, Settings
 from .web.context import Place
 
@@ -75,7 +76,8 @@ class _Supervisor:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._pass_on, number)
+            loop.add_signal_handler(number, self._stop, number)
+        signals.on_hangup(self._settings, self._read_keys_again)
         log.info("workers.starting", count=self._settings.workers, port=self._settings.port)
         statuses = await asyncio.gather(*(self._keep(number) for number in range(self._settings.workers)))
         log.info("workers.ended", statuses=statuses)
@@ -101,8 +103,16 @@ class _Supervisor:
                 return status
             pause = min(pause * 2, most)
 
-    def _pass_on(self, number: signal.Signals) -> None:
+    def _stop(self, number: signal.Signals) -> None:
         self._stopping = True
+        self._pass_on(number)
+
+    def _read_keys_again(self) -> None:
+        """Here too, for workers that are started later."""
+        self._settings = signals.read_again(self._settings) or self._settings
+        self._pass_on(signal.SIGHUP)
+
+    def _pass_on(self, number: signal.Signals) -> None:
         for worker in self._workers.values():
             if worker.pid is not None and worker.exitcode is None:
                 os.kill(worker.pid, number)

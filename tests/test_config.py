@@ -18,6 +18,7 @@ from gateway.config import (
     env_name,
     load,
     shown,
+    with_publish_keys_read_again,
 )
 from gateway.errors import GatewayError
 
@@ -181,6 +182,41 @@ def test_publish_keys_file_has_one_key_per_line(tmp_path: Path) -> None:
     path.write_text("one\nshop:two:broadcast,three\n\n")
     keys = from_env(PUBLISH_KEYS_FILE=str(path)).settings.publish_keys
     assert [(key.name, key.key) for key in keys] == [("key-1", "one"), ("shop", "two"), ("key-3", "three")]
+
+
+def test_publish_keys_file_may_say_what_a_key_is_for(tmp_path: Path) -> None:
+    """Lines that begin with # and a space are for people, commas in them too; a key may begin with #."""
+    path = tmp_path / "keys"
+    path.write_text("# old, until May\nshop:one:broadcast\n#\n  # new\nshop:two:broadcast\n#three\n")
+    keys = from_env(PUBLISH_KEYS_FILE=str(path)).settings.publish_keys
+    assert [(key.name, key.key) for key in keys] == [("shop", "one"), ("shop", "two"), ("key-3", "#three")]
+
+
+def test_publish_keys_are_read_again_from_their_file(tmp_path: Path) -> None:
+    """The file that they came from gives other keys later; nothing else changes."""
+    path = tmp_path / "keys"
+    path.write_text("shop:one:broadcast")
+    settings = from_env(PUBLISH_KEYS_FILE=str(path), PORT="1234").settings
+    path.write_text("shop:two:user:*")
+    read = with_publish_keys_read_again(settings)
+    assert read.publish_keys == (PublishKey("shop", "two", ("user:*",)),)
+    assert (read.port, read.publish_keys_path) == (1234, str(path))
+    assert from_env(PUBLISH_KEYS="k").settings.publish_keys_path is None
+
+
+@pytest.mark.parametrize("content", [None, "", "# nothing\n", "hunter2:x:everything", "hunter2:x", "hunter2\nhunter2"])
+def test_a_bad_file_of_publish_keys_is_told_without_keys(tmp_path: Path, content: str | None) -> None:
+    """What is wrong when it is read again names the setting and the file, and repeats nothing of it."""
+    path = tmp_path / "keys"
+    path.write_text("one")
+    settings = from_env(PUBLISH_KEYS_FILE=str(path)).settings
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match="GATEWAY_PUBLISH_KEYS") as raised:
+        with_publish_keys_read_again(settings)
+    assert str(path) in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_secret_file_in_toml(toml: Callable[[str], str], tmp_path: Path) -> None:
@@ -554,8 +590,8 @@ def test_shown_url(url: str, said: str) -> None:
 
 
 def test_every_setting_is_described() -> None:
-    """Every setting but the development flag says what it is for."""
-    assert set(SETTINGS) == set(Settings.__slots__) - {"dev"}
+    """Every setting says what it is for; how a process was started, and from where, is none."""
+    assert set(SETTINGS) == set(Settings.__slots__) - {"dev", "publish_keys_path"}
     assert all(setting.help for setting in SETTINGS.values())
 
 

@@ -27,7 +27,7 @@ LAYERS = {
     "web": ("web",),
     "client": ("client",),
     "bench": ("bench",),
-    "app": ("app", "workers"),
+    "app": ("app", "signals", "workers"),
     "cli": ("cli", "__main__"),
 }
 

@@ -48,6 +48,12 @@ class Metrics:
         self.registry_up = Gauge(
             "gateway_registry_up", "1 while the other processes can be asked about a user", registry=self.registry
         )
+        self.publish_keys_read = Counter(
+            "gateway_publish_keys_rereads",
+            "Times the file of publish keys was to be read again, by outcome (read, kept)",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.published = Counter(
             "gateway_events_published",
             "Events taken from publishers, by kind of channel and outcome",

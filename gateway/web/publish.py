@@ -12,10 +12,11 @@ from collections.abc import Callable
 from aiohttp import web
 
 from .. import channels
+from ..auth.identity import Publisher
 from ..broker.base import Publication, Receipt
-from ..errors import BrokerUnavailable, InvalidEvent, InvalidRequest, TooLarge
+from ..errors import BrokerUnavailable, GatewayError, InvalidEvent, InvalidRequest, TooLarge
 from ..events import PUBLISHER_ID, SSEEvent
-from . import answers, bodies
+from . import answers, bodies, publish_log
 from .auth import publisher_of
 from .context import GATEWAY, Gateway
 
@@ -33,24 +34,24 @@ def routes() -> list[web.RouteDef]:
 
 async def publish(request: web.Request) -> web.StreamResponse:
     """To the channel of each event's own user."""
-    return await _publish(request, _own_user)
+    return await _publish(request, _own_user, "user")
 
 
 async def publish_to_user(request: web.Request) -> web.StreamResponse:
     """To the user in the path, whoever the event is about."""
     channel = channels.user(request.match_info["user_id"])
-    return await _publish(request, lambda event: channel)
+    return await _publish(request, lambda event: channel, "user")
 
 
 async def broadcast(request: web.Request) -> web.StreamResponse:
     """To everyone who is connected."""
-    return await _publish(request, lambda event: channels.BROADCAST)
+    return await _publish(request, lambda event: channels.BROADCAST, "broadcast")
 
 
 async def publish_to_topic(request: web.Request) -> web.StreamResponse:
     """To those who listen to the topic in the path."""
     channel = channels.topic(request.match_info["topic"])
-    return await _publish(request, lambda event: channel)
+    return await _publish(request, lambda event: channel, "topic")
 
 
 def _own_user(event: SSEEvent) -> str:
@@ -59,10 +60,26 @@ def _own_user(event: SSEEvent) -> str:
     return channels.user(event.user_id)
 
 
-async def _publish(request: web.Request, channel_of: ChannelOf) -> web.StreamResponse:
+async def _publish(request: web.Request, channel_of: ChannelOf, kind: str) -> web.StreamResponse:
+    """`kind` is that of the channels, of which a path leads to one."""
     gateway = request.app[GATEWAY]
     started = time.perf_counter()
     publisher = await publisher_of(request)
+    try:
+        items, batch = await _items(request, gateway, publisher, channel_of)
+        receipts = await _to_broker(gateway, items, kind)
+    except (GatewayError, web.HTTPException) as error:
+        publish_log.refused(publisher, kind, error, started)
+        raise
+    gateway.metrics.publish_seconds.observe(time.perf_counter() - started)
+    publish_log.accepted(publisher, kind, len(items), started)
+    return answers.taken(request, receipts, batch=batch)
+
+
+async def _items(
+    request: web.Request, gateway: Gateway, publisher: Publisher, channel_of: ChannelOf
+) -> tuple[list[Publication], bool]:
+    """What the body asks to publish, every item checked, and whether it came as a batch."""
     envelopes, batch = await bodies.items(request, gateway.settings.max_batch_events)
     key, most = _idempotency_key(request), gateway.settings.max_event_bytes
     items = []
@@ -76,13 +93,10 @@ async def _publish(request: web.Request, channel_of: ChannelOf) -> web.StreamRes
             raise _too_large(event, index if batch else None, most)
         publisher.require(channel)
         items.append(Publication(channel, event, f"{key}/{index}" if key and batch else key))
-    receipts = await _to_broker(gateway, items)
-    gateway.metrics.publish_seconds.observe(time.perf_counter() - started)
-    return answers.taken(request, receipts, batch=batch)
+    return items, batch
 
 
-async def _to_broker(gateway: Gateway, items: list[Publication]) -> list[Receipt]:
-    kind = channels.kind(items[0].channel)  # a path leads to one kind of channel
+async def _to_broker(gateway: Gateway, items: list[Publication], kind: str) -> list[Receipt]:
     outcome = "unavailable"
     try:
         receipts = await gateway.relay.broker.publish(items)

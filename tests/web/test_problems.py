@@ -27,6 +27,7 @@ KINDS = [
     (errors.UnsupportedType, 415, "unsupported-media-type"),
     (errors.RateLimited, 429, "rate-limited"),
     (errors.BrokerUnavailable, 503, "broker-unavailable"),
+    (errors.KeysUnavailable, 503, "keys-unavailable"),
     (errors.AtCapacity, 503, "at-capacity"),
 ]
 
