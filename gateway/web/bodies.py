@@ -8,12 +8,14 @@ decides, and explains.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedType
 
+CODINGS = ("gzip", "deflate", "identity")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 _decode = msgspec.json.Decoder().decode
@@ -43,6 +45,7 @@ async def items(request: web.Request, most: int) -> tuple[list[object], bool]:
 
 
 async def _body(request: web.Request) -> bytes:
+    _check_codings(request.headers)
     content = request.content
     try:
         if content.is_eof() and content.total_bytes <= request.client_max_size:
@@ -50,6 +53,14 @@ async def _body(request: web.Request) -> bytes:
         return await request.read()
     except web.RequestPayloadError:
         raise InvalidRequest("the body cannot be read: it is cut off, or not in its Content-Encoding") from None
+
+
+def _check_codings(headers: Mapping[str, str]) -> None:
+    """aiohttp reads a body in codings that it does not know as if there were none; a proxy may have known better."""
+    if "Transfer-Encoding" in headers and headers["Transfer-Encoding"].strip().lower() != "chunked":
+        raise InvalidRequest("only chunked is read here", field="Transfer-Encoding")
+    if "Content-Encoding" in headers and headers["Content-Encoding"].strip().lower() not in CODINGS:
+        raise UnsupportedType(f"must be one of {', '.join(CODINGS)}", field="Content-Encoding")
 
 
 def _json(body: bytes | str, field: str | None = None) -> object:

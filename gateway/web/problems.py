@@ -7,10 +7,10 @@ import math
 from http import HTTPStatus
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
-from ..errors import GatewayError, NotAuthenticated, TooLarge
+from ..errors import GatewayError, InvalidRequest, NotAuthenticated, TooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Render whatever a handler raises; what was not foreseen is logged, and is a plain 500 outside."""
+    if request.version < HttpVersion10:  # a request line without a version: aiohttp takes it for HTTP/0.9
+        return problem(InvalidRequest("the request line must end in HTTP/1.1 (or HTTP/1.0)"))
     try:
         return await handler(request)
     except GatewayError as error:
