@@ -140,7 +140,19 @@ class Connection:
         self.unknown, self.cursor = str(self.cursor), START
 
     def write(self, data: bytes) -> None:
-        """By way of the transport, which keeps what the socket does not take."""
+        """Straight to the socket while the connection is clear."""
+        if self.clear:
+            try:
+                sent = self.send(data)  # type: ignore[misc]
+            except OSError:  # full, or broken: the transport will find out which
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self.hand_over(data)
+
+    def hand_over(self, data: bytes) -> None:
+        """To the transport, which keeps what the socket does not take."""
         self.sink.write(data)
         self.clear = self.send is not None and not self.buffered()
 
@@ -176,10 +188,13 @@ class Connection:
         data = b""
         if wanted:
             data = join(wanted) if self.chunked else b"".join(frame.body for frame in wanted)
-            if (waiting := self.buffered()) and waiting + len(data) > limit:
+            if not self.clear and (waiting := self.buffered()) and waiting + len(data) > limit:
                 return None
             self.write(data)
-        self.cursor = next((f.id for f in reversed(new) if f.id is not None), cursor)
+        for frame in reversed(new):
+            if frame.id is not None:
+                self.cursor = frame.id
+                break
         return Written(len(wanted), len(data))
 
     def close(self, reason: CloseReason) -> None:

@@ -173,12 +173,12 @@ class Hub:
                 except OSError:  # full, or broken: the transport will find out which
                     sent = 0
                 if sent != size:
-                    connection.write(data[sent:])
+                    connection.hand_over(data[sent:])
             elif (waiting := connection.buffered()) and waiting + size > self._max_buffer:
                 late.append(connection)
                 continue
             else:
-                connection.write(data)
+                connection.hand_over(data)
             connection.sent_at = now
             if last is not None:
                 connection.cursor = last

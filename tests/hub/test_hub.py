@@ -96,8 +96,12 @@ async def test_connections_of_one_channel_share_the_bytes(straight: bool) -> Non
     assert sinks[0].writes[1] is tail_frame.chunk
 
 
-async def test_what_the_socket_does_not_take_waits_in_the_transport() -> None:
-    """A part of a write goes straight to the socket, the rest and all after it by way of the transport, in order."""
+@pytest.mark.parametrize("types", [(), ("t",)], ids=["shared", "its own"])
+async def test_what_the_socket_does_not_take_waits_in_the_transport(types: tuple[str, ...]) -> None:
+    """A part of a write goes straight to the socket, the rest and all after it by way of the transport, in order.
+
+    So it is for the bytes that all share, and for those put together for one connection.
+    """
 
     class Narrow(RecordingSink):
         straight = 0
@@ -109,7 +113,7 @@ async def test_what_the_socket_does_not_take_waits_in_the_transport() -> None:
             return 3
 
     hub, sink = Hub(), Narrow()
-    connection = Connection(["user:a"], hub.tip)
+    connection = Connection(["user:a"], hub.tip, types=types)
     hub.join(connection)
     connection.attach(sink, chunked=True, send=sink.send)
     announced_since(hub, connection, hub.tip)
