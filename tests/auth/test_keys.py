@@ -117,6 +117,12 @@ def test_a_jwk_that_is_not_there_to_verify_with_is_refused(name: str) -> None:
         keys.of_jwk(BAD_JWKS[name])
 
 
+def test_a_private_key_that_was_published_is_told() -> None:
+    """Whoever reads the log learns that the key is not a secret any more."""
+    with pytest.raises(Unusable, match="private key"):
+        keys.of_jwk(BAD_JWKS["private"])
+
+
 def test_a_jwk_may_narrow_what_it_is_for() -> None:
     """`alg` of a JWK pins one algorithm; use and key_ops of a signature key are fine."""
     key = keys.of_jwk(jwk("rsa", "one", alg="PS384", use="sig", key_ops=["verify"]))
