@@ -65,8 +65,10 @@ class Publisher:
 
     def require(self, channel: str) -> None:
         """Raise `NotAllowed` unless it may publish there."""
-        if not any(_grants(scope, channel) for scope in self.scopes):
-            raise NotAllowed(f"{self.name!r} may not publish to {channel!r}")
+        for scope in self.scopes:
+            if _grants(scope, channel):
+                return
+        raise NotAllowed(f"{self.name!r} may not publish to {channel!r}")
 
 
 def _grants(scope: str, channel: str) -> bool:

@@ -1,12 +1,12 @@
 """The keys that publishers show: several at a time, each with a name and scopes.
 
-A key is looked up by its HMAC under a secret of this process. What the time of that says is about an HMAC that nobody
-outside can compute: nothing about a key, which of them it is, or how many there are.
+A key is looked up by its MAC (keyed BLAKE2, RFC 7693) under a secret of this process. What the time of that says is
+about a MAC that nobody outside can compute: nothing about a key, which of them it is, or how many there are.
 """
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import secrets
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ from .identity import Publisher
 
 class PublishKeys:
     def __init__(self, keys: Iterable[PublishKey]) -> None:
-        self._salt = secrets.token_bytes(32)
+        self._salt = secrets.token_bytes(hashlib.blake2s.MAX_KEY_SIZE)
         self._publishers: dict[bytes, Publisher] = {}
         self.replace(keys)
 
@@ -35,4 +35,4 @@ class PublishKeys:
         return self._publishers.get(self._digest(shown))
 
     def _digest(self, key: str) -> bytes:
-        return hmac.digest(self._salt, key.encode("utf-8", "surrogateescape"), "sha256")
+        return hashlib.blake2s(key.encode("utf-8", "surrogateescape"), key=self._salt).digest()

@@ -111,7 +111,7 @@ class MemoryBroker:
         event, id, previous = item.event, None, None
         channel = self._channels.get(item.channel)
         if self.retention:
-            id = self._last = EventId(now, 0) if now > self._last.ms else self._last._replace(seq=self._last.seq + 1)
+            id = self._last = EventId(now, 0) if now > self._last.ms else EventId(self._last.ms, self._last.seq + 1)
             self._journal.append((id, item.channel))
             if channel is None:
                 channel = self._channels[item.channel] = _Channel()
