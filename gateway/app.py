@@ -7,22 +7,19 @@ import gc
 import random
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 import structlog
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from . import channels, fair, signals
+from . import adapters, channels, fair, signals
 from .auth import configured
 from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
 from .auth.verifier import Verifier
-from .broker.base import Broker
-from .broker.memory import MemoryBroker
-from .broker.memory_registry import MemoryRegistry
-from .broker.registry import Registry
-from .config import ConfigError, Settings, env_name
+from .config import ConfigError, Settings
 from .frames import control_frame
 from .hub import CloseReason, Hub
 from .hub.heartbeat import beat
@@ -30,32 +27,18 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import carrier, health, jwks_endpoint, openapi, publish, siblings, stream, tickets, users
+from .web import carrier, jwks_endpoint, sites, stream
 from .web.context import GATEWAY, Gateway, Place
-from .web.problems import problems
 from .workers import bound, supervise
 
-BACKLOG = 4096
-ACCEPTS_PER_TURN = 4
-"""Of a storm of newcomers: each turn of the loop brings so many of them one step forward, and live events wait for
-about ten turns on their way. asyncio would take the whole backlog in one."""
 GC_THRESHOLDS = (10_000, 5, 50)
 """Collections of what lives as long as a connection find nothing: by CPython's defaults (700, 10, 10) a third of
 what a newcomer costs goes there. The second must stay small: 20 x 20,000 objects are a stop of 0.2 s."""
-AIOHTTP_SHUTDOWN = 0.5
-"""aiohttp waits twice this for handlers; by then the streams have ended by themselves."""
-
-NOT_YET = ("internal_port", "cors_origins")
-
 log = structlog.get_logger(__name__)
 
 
 def build(settings: Settings, place: Place | None = None) -> web.Application:
-    """The application of one process, at its place among the workers if there are some.
-
-    Raises `ConfigError` for what this version cannot do.
-    """
-    _refuse_unsupported(settings)
+    """The application of one process, at its place among the workers if there are some."""
     _refuse_slow_parser()
     hub = Hub(
         max_buffer=settings.max_buffer_bytes,
@@ -64,22 +47,22 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     )
     relay = Relay(
         hub,
-        _broker(settings),
+        adapters.broker(settings),
         linger=settings.linger_seconds,
         replay_page=settings.replay_page,
         send_timeout=settings.send_timeout,
     )
-    app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     metrics = Metrics(hub, relay)
-    registry = _registry(settings)
+    registry = adapters.registry(settings)
     metrics.registry_up.set_function(lambda: registry.health() is None)
     publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
-    app[GATEWAY] = Gateway(settings, hub, relay, registry, metrics, publish_keys, verifier, place)
-    for module in (stream, tickets, publish, users, health, openapi):
-        app.add_routes(module.routes())
+    gateway = Gateway(settings, hub, relay, registry, metrics, publish_keys, verifier, place)
+    app, internal = sites.applications(gateway)
     app.cleanup_ctx.append(_running)
+    if internal is not None:
+        app.cleanup_ctx.append(sites.opened(internal, partial(bound, settings)))
     if place is not None:
-        app.cleanup_ctx.append(_telling_the_others)
+        app.cleanup_ctx.append(sites.telling_the_others)
     app.on_shutdown.append(carrier.end_all)
     return app
 
@@ -109,27 +92,32 @@ def serve(settings: Settings, place: Place | None = None) -> None:
         runner.run(_serve(app, settings))
 
 
+def _verifier(settings: Settings, metrics: Metrics) -> Verifier | None:
+    return configured.verifier(
+        settings, jwks_endpoint.fetch, lambda outcome: metrics.jwks_fetches.labels(outcome).inc()
+    )
+
+
 async def _serve(app: web.Application, settings: Settings) -> None:
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=AIOHTTP_SHUTDOWN, access_log=None)
-    await runner.setup()
-    try:
-        listener = bound(settings)
-        await web.SockSite(runner, listener, backlog=ACCEPTS_PER_TURN).start()
-        fair.put_last(listener)
-        listener.listen(BACKLOG)  # asyncio asked for as many as it accepts in a turn
-        port, scheme = runner.addresses[0][1], settings.broker_url.partition(":")[0]
-        log.info("gateway.listening", host=settings.host, port=port, broker=scheme)
-        place = app[GATEWAY].place
-        if settings.dev and (place is None or place.number == 0):
-            print(_WELCOME.format(url=f"http://{settings.host}:{port}", broker=scheme), flush=True)
-        stopping = signals.ending()
-        signals.on_hangup(settings, lambda: _read_keys_again(app[GATEWAY]))
-        seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0
-        log.info("gateway.draining", seconds=seconds, connections=len(app[GATEWAY].hub.connections))
-        await signals.until_second(drain(app[GATEWAY], seconds), stopping)
-    finally:
-        await runner.cleanup()
+    with bound(settings, settings.port) as listener:
+        async with sites.serving(app, listener):
+            _tell(app[GATEWAY], listener.getsockname()[1])
+            stopping = signals.ending()
+            signals.on_hangup(settings, lambda: _read_keys_again(app[GATEWAY]))
+            seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0
+            log.info("gateway.draining", seconds=seconds, connections=len(app[GATEWAY].hub.connections))
+            await signals.until_second(drain(app[GATEWAY], seconds), stopping)
     log.info("gateway.stopped")
+
+
+def _tell(gateway: Gateway, port: int) -> None:
+    """Where it listens."""
+    settings, place = gateway.settings, gateway.place
+    scheme, internal_port = settings.broker_url.partition(":")[0], settings.internal_port
+    log.info("gateway.listening", host=settings.host, port=port, internal_port=internal_port, broker=scheme)
+    if settings.dev and (place is None or place.number == 0):
+        public, internal = (f"http://{settings.host}:{number}" for number in (port, internal_port or port))
+        print(_WELCOME.format(public=public, internal=internal, broker=scheme), flush=True)
 
 
 async def drain(gateway: Gateway, seconds: float) -> None:
@@ -178,17 +166,6 @@ def _read_keys_again(gateway: Gateway) -> None:
         gateway.publish_keys.replace(read.publish_keys)
 
 
-async def _telling_the_others(app: web.Application) -> AsyncIterator[None]:
-    """Readiness and metrics of this worker alone, for the other workers to ask."""
-    gateway = app[GATEWAY]
-    assert gateway.place is not None
-    runner = web.AppRunner(siblings.application(gateway, health.routes_alone()), access_log=None)
-    await runner.setup()
-    await web.UnixSite(runner, gateway.place.socket_of(gateway.place.number)).start()
-    yield
-    await runner.cleanup()
-
-
 def _owned(gateway: Gateway, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """A background task whose death shows: in the log, and as a process that is not ready."""
 
@@ -200,51 +177,6 @@ def _owned(gateway: Gateway, name: str, work: Coroutine[Any, Any, None]) -> asyn
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)
     return task
-
-
-def _verifier(settings: Settings, metrics: Metrics) -> Verifier | None:
-    return configured.verifier(
-        settings, jwks_endpoint.fetch, lambda outcome: metrics.jwks_fetches.labels(outcome).inc()
-    )
-
-
-def _broker(settings: Settings) -> Broker:
-    if settings.broker_url.startswith("memory:"):
-        return MemoryBroker(
-            retention=settings.retention,
-            max_events=settings.retention_max_events,
-            ttl=settings.retention_ttl,
-            idempotency_ttl=settings.idempotency_ttl,
-        )
-    from .broker.redis import RedisBroker
-    from .broker.redis.connect import BrokerUrlError
-    from .broker.redis.publisher import Policy
-
-    policy = Policy(settings.retention, settings.retention_max_events, settings.retention_ttl, settings.idempotency_ttl)
-    try:
-        return RedisBroker(
-            settings.broker_url, prefix=settings.channel_prefix, policy=policy, timeout=settings.publish_timeout
-        )
-    except BrokerUrlError as error:
-        raise ConfigError([f"GATEWAY_BROKER_URL: {error.detail}"]) from None
-
-
-def _registry(settings: Settings) -> Registry:
-    limit, tickets = settings.max_connections_per_user, settings.max_tickets_per_user
-    if settings.broker_url.startswith("memory:"):
-        return MemoryRegistry(limit=limit, tickets=tickets)
-    from .broker.redis.registry import RedisRegistry
-
-    prefix, timeout = settings.channel_prefix, settings.publish_timeout
-    return RedisRegistry(settings.broker_url, prefix=prefix, limit=limit, tickets=tickets, timeout=timeout)
-
-
-def _refuse_unsupported(settings: Settings) -> None:
-    """A setting that would do nothing is an error, not a surprise."""
-    default = Settings()
-    given = [name for name in NOT_YET if getattr(settings, name) != getattr(default, name)]
-    if given:
-        raise ConfigError([f"{env_name(name)}: not supported by this version yet" for name in given])
 
 
 def _refuse_slow_parser() -> None:
@@ -261,8 +193,8 @@ def _refuse_slow_parser() -> None:
 _WELCOME = """
   event-gateway is up (development mode: {broker} broker, no tokens). Try it, each in a terminal of its own:
 
-    curl -N '{url}/v1/events?user=alice'
-    curl -H 'Content-Type: application/json' {url}/v1/users/alice/events \\
+    curl -N '{public}/v1/events?user=alice'
+    curl -H 'Content-Type: application/json' {internal}/v1/users/alice/events \\
          -d '{{"event_type": "greeting", "data": {{"text": "hello"}}}}'
 
   Ctrl-C ends it.

@@ -9,6 +9,7 @@ unevenly, and log in a form of their own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -41,14 +42,17 @@ _spawning = multiprocessing.get_context("spawn")
 
 def supervise(settings: Settings, work: Work) -> int:
     """Run the workers until a signal ends them; the exit status. Raises `ConfigError` when the port is taken."""
-    with bound(settings) as holder, tempfile.TemporaryDirectory(prefix="gateway-") as directory:
-        # The holder never listens: it keeps the port, and finds one when 0 was asked for.
-        settings = replace(settings, port=holder.getsockname()[1])
+    with contextlib.ExitStack() as held, tempfile.TemporaryDirectory(prefix="gateway-") as directory:
+        # These never listen: they keep the ports, and find one where 0 was asked for.
+        public = held.enter_context(bound(settings, settings.port))
+        if settings.internal_port is not None:
+            held.enter_context(bound(settings, settings.internal_port))
+        settings = replace(settings, port=public.getsockname()[1])
         return asyncio.run(_Supervisor(settings, work, directory).run())
 
 
-def bound(settings: Settings) -> socket.socket:
-    """A socket with the address, not listening yet. Raises `ConfigError` when it cannot be had."""
+def bound(settings: Settings, port: int) -> socket.socket:
+    """A socket with the port, not listening yet. Raises `ConfigError` when it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     sock = socket.socket(family)
     try:
@@ -57,10 +61,11 @@ def bound(settings: Settings) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((settings.host, settings.port))
+        sock.bind((settings.host, port))
     except OSError as error:
         sock.close()
-        problem = f"GATEWAY_HOST, GATEWAY_PORT: {settings.host}:{settings.port}: {error.strerror or error}"
+        name = "GATEWAY_INTERNAL_PORT" if port == settings.internal_port else "GATEWAY_PORT"
+        problem = f"GATEWAY_HOST, {name}: {settings.host}:{port}: {error.strerror or error}"
         raise ConfigError([problem]) from None
     return sock
 

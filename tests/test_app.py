@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import time
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -17,29 +16,10 @@ from structlog.testing import capture_logs
 from web.inprocess import SECRET, served
 
 from gateway import app as gateway_app
-from gateway.app import NOT_YET, build, drain
+from gateway.app import build, drain
 from gateway.config import ConfigError, PublishKey, Settings
 from gateway.hub.hub import Hub
 from gateway.web.context import GATEWAY
-
-UNSUPPORTED: dict[str, dict[str, Any]] = {
-    "internal_port": {"internal_port": 9090},
-    "cors_origins": {"cors_origins": ("https://app.example.com",)},
-}
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_a_setting_that_would_do_nothing_is_refused(name: str) -> None:
-    """What this version cannot do is named when it is built, instead of being ignored."""
-    with pytest.raises(ConfigError, match=f"GATEWAY_{name.upper()}: not supported"):
-        build(Settings(**UNSUPPORTED[name]))
-
-
-def test_everything_unsupported_is_named_at_once() -> None:
-    """One start tells all that is to be changed."""
-    with pytest.raises(ConfigError) as raised:
-        build(Settings(internal_port=9090, cors_origins=("https://app.example.com",)))
-    assert len(raised.value.problems) == 2
 
 
 @pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster"])

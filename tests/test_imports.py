@@ -27,7 +27,7 @@ LAYERS = {
     "web": ("web",),
     "client": ("client",),
     "bench": ("bench",),
-    "app": ("app", "signals", "workers"),
+    "app": ("app", "adapters", "signals", "workers"),
     "cli": ("cli", "__main__"),
 }
 

@@ -1,7 +1,8 @@
 """Publishers' answers: `202` with JSON, made ready as one piece of bytes.
 
 A `web.Response` gathers its headers in a dictionary, completes them and writes them out, which costs more than
-validating the event. All answers here have the same ones; HTTP/1.0, and a connection that ends, have it their way.
+validating the event. All answers here have the same ones; HTTP/1.0, a connection that ends, and a web page of
+another origin (CORS) have it their way.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from functools import lru_cache
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.web import BaseRequest
 
 from ..broker.base import Receipt
+from .headers import ALWAYS, SERVER
+
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS.items())
 
 
 def taken(request: web.Request, receipts: Sequence[Receipt], *, batch: bool) -> web.StreamResponse:
     """What became of each event: its id, and how many processes had somebody on its channel."""
     items = [_item(receipt) for receipt in receipts]
     body = f"[{', '.join(items)}]" if batch else items[0]
-    if request.keep_alive and request.version == HttpVersion11:
+    if request.keep_alive and request.version == HttpVersion11 and "Origin" not in request.headers:
         return _Ready(body)
     return web.Response(status=202, text=body, content_type="application/json")
 
@@ -62,5 +65,5 @@ def _head(now: int) -> str:
         "HTTP/1.1 202 Accepted\r\n"
         "Content-Type: application/json; charset=utf-8\r\n"
         f"Date: {formatdate(now, usegmt=True)}\r\n"
-        f"Server: {SERVER_SOFTWARE}\r\n"
+        f"Server: {SERVER}\r\n{_ALWAYS}"
     )

@@ -15,7 +15,11 @@ from .context import GATEWAY, Gateway
 
 
 def routes() -> list[web.RouteDef]:
-    return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    return [web.get("/livez", livez), web.get("/readyz", readyz)]
+
+
+def operators_routes() -> list[web.RouteDef]:
+    return [web.get("/metrics", metrics)]
 
 
 def routes_alone() -> list[web.RouteDef]:

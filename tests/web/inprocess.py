@@ -1,4 +1,4 @@
-"""A gateway inside the test's own process, run as in production: a real `AppRunner` that cancels handlers.
+"""A gateway inside the test's own process, served as in production: by `sites.serving`, which cancels handlers.
 
 aiohttp's test server forces handler cancellation on and would hide a stream that is never deregistered.
 """
@@ -26,7 +26,9 @@ from gateway.app import build
 from gateway.config import Settings
 from gateway.hub import CloseReason
 from gateway.ids import EventId
+from gateway.web import sites
 from gateway.web.context import GATEWAY, Gateway
+from gateway.workers import bound
 
 SECRET = "a-secret-of-the-tests-that-is-long-enough-for-each-of-the-three-hmacs"
 JSON = {"Content-Type": "application/json"}
@@ -72,18 +74,16 @@ async def served(**settings: Any) -> AsyncIterator[Served]:
     given: dict[str, Any] = {"dev": dev, "port": 0, "linger_seconds": 0.05} | settings
     app = build(Settings(**given))
     gateway = app[GATEWAY]
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.5, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, 0).start()
-        port = runner.addresses[0][1]
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector) as http:
-            yield Served(app, gateway, http, port)
-    finally:
-        for connection in list(gateway.hub.connections):
-            connection.close(CloseReason.DRAINING)
-        await runner.cleanup()
+    with bound(gateway.settings, 0) as listener:
+        async with sites.serving(app, listener):
+            port = listener.getsockname()[1]
+            connector = aiohttp.TCPConnector(limit=0)
+            try:
+                async with aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector) as http:
+                    yield Served(app, gateway, http, port)
+            finally:
+                for connection in list(gateway.hub.connections):
+                    connection.close(CloseReason.DRAINING)
 
 
 def token(claims: Mapping[str, object], *, secret: str = SECRET, header: object = None) -> str:
