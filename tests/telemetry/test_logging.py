@@ -38,6 +38,25 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert line == {"event": "broker.link_lost", "level": "warning", "reason": "two\nlines", "attempt": 3}
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("\ud800", "\ud800"),
+        ("é\x9b", "é\x9b"),
+        (10**30, 10**30),
+        (ValueError("x"), "ValueError('x')"),
+        ({1: 2}, {"1": 2}),
+    ],
+)
+def test_any_value_is_a_line_of_ascii(capsys: pytest.CaptureFixture[str], value: object, shown: object) -> None:
+    """Nothing that is logged breaks the line, is lost, or is written as what a terminal would act upon."""
+    configure(json=True)
+    structlog.get_logger("x").warning("test", value=value)
+    written = capsys.readouterr().err
+    assert written.isascii()
+    assert json.loads(written)["value"] == shown
+
+
 def test_libraries_come_out_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
     """What aiohttp or redis-py log through the standard library is such a line too."""
     configure(json=True)
