@@ -18,6 +18,8 @@ import jwt
 import pytest
 from aiohttp import ClientTimeout, web
 from aiohttp.test_utils import TestServer
+from auth.signing import pem, private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.cli import main
 from gateway.config import SETTINGS, ConfigError, Settings
@@ -205,6 +207,34 @@ def test_token_without_secret(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.startswith("gateway: no GATEWAY_JWT_SECRET to sign a token with: `export GATEWAY_JWT_SECRET=")
 
 
+@pytest.mark.parametrize(("kind", "algorithm"), [("rsa", "RS256"), ("p384", "ES384"), ("ed25519", "EdDSA")])
+def test_token_signed_with_a_private_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, algorithm: str
+) -> None:
+    """With the private key in a file, the algorithm is the key's own, and its name in the JWKS goes along."""
+    private = private_key(kind)
+    file = tmp_path / "key.pem"
+    file.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert main(["token", "--user", "42", "--private-key-file", str(file), "--kid", "new", "--scope", "user:*"]) == 0
+    token = capsys.readouterr().out.strip()
+    assert jwt.decode(token, private.public_key(), algorithms=[algorithm])["scope"] == "user:*"
+    assert jwt.get_unverified_header(token)["kid"] == "new"
+
+
+def test_token_with_a_private_key_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is missing, holds something else or another kind of key than is accepted is named."""
+    file = tmp_path / "key.pem"
+    for content in (None, b"nothing", pem("rsa").encode()):
+        if content is not None:
+            file.write_bytes(content)
+        assert main(["token", "--user", "42", "--private-key-file", str(file)]) == 2
+        assert capsys.readouterr().err.startswith(f"gateway: --private-key-file: {file} ")
+    file.write_bytes(private_key("rsa").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    flags = ["--set", "jwt_algorithms=ES256", "--private-key-file", str(file)]
+    assert main(["token", "--user", "42", *flags]) == 2
+    assert "GATEWAY_JWT_ALGORITHMS" in capsys.readouterr().err
+
+
 def test_token_for_an_impossible_user(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A user id outside the grammar is refused."""
     monkeypatch.setenv("GATEWAY_JWT_SECRET", SECRET)
@@ -212,7 +242,7 @@ def test_token_for_an_impossible_user(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr().err.startswith("gateway: user_id: ")
 
 
-@pytest.mark.parametrize("flags", [["--ttl", "0"], ["--ttl", "1h"], ["--topics", "a*"]])
+@pytest.mark.parametrize("flags", [["--ttl", "0"], ["--ttl", "1h"], ["--topics", "a*"], ["--scope", "users"]])
 def test_token_flags(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A lifetime or a topic that cannot be is refused with what is expected."""
     with pytest.raises(SystemExit) as caught:

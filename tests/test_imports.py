@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "client": {"core", "settings", "broker"},
     "bench": {"core", "client"},
     "app": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "web", "auth"},
-    "cli": {"core", "settings", "client", "bench", "app"},
+    "cli": {"core", "settings", "auth", "client", "bench", "app"},
 }
 
 # Who may import what; the names are modules, with all that is below them.
