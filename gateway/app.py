@@ -27,7 +27,7 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import carrier, jwks_endpoint, sites, stream
+from .web import carrier, jwks_endpoint, malformed, sites, stream
 from .web.context import GATEWAY, Gateway, Place
 from .workers import bound, supervise
 
@@ -71,7 +71,7 @@ def run(settings: Settings, warnings: Iterable[str] = ()) -> int:
     """Serve until SIGTERM, then drain; SIGINT (Ctrl-C), and a second SIGTERM, end it at once. The exit status."""
     gateway_logging.configure(json=settings.log_format == "json", level=settings.log_level)
     for warning in warnings:
-        log.warning("config.ignored", detail=warning)
+        log.warning("config.warning", detail=warning)
     if not settings.dev:
         settings.require_authentication()
     if settings.workers > 1:
@@ -99,6 +99,7 @@ def _verifier(settings: Settings, metrics: Metrics) -> Verifier | None:
 
 
 async def _serve(app: web.Application, settings: Settings) -> None:
+    malformed.instead_of_tracebacks(app[GATEWAY].metrics)
     with bound(settings, settings.port) as listener:
         async with sites.serving(app, listener):
             _tell(app[GATEWAY], listener.getsockname()[1])

@@ -257,7 +257,18 @@ def load(
         raise ConfigError(problems)
     if sources["publish_keys"].startswith(SECRET_FILE):
         values["publish_keys_path"] = sources["publish_keys"].removeprefix(SECRET_FILE)
-    return Loaded(Settings(**values), sources, warnings)
+    return Loaded(Settings(**values), sources, [*warnings, *_seen_by_ps(values, sources)])
+
+
+def _seen_by_ps(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """A warning for each secret that was given where other users of the machine can read it."""
+    names = [name for name, setting in SETTINGS.items() if setting.secret and sources[name] == "flag"]
+    return [
+        f"{env_name(name)} was given on the command line, which everybody on this machine can read; "
+        f"put it into a file, and its path into {env_name(name)}_FILE"
+        for name in names
+        if not name.endswith("_url") or hide_password(values[name]) != values[name]
+    ]
 
 
 def with_publish_keys_read_again(settings: Settings) -> Settings:

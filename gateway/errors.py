@@ -80,8 +80,8 @@ class NotAuthenticated(GatewayError):
     slug = "not-authenticated"
     title = "Authentication is required"
 
-    def __init__(self, detail: str = "", *, reason: str = "missing") -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str = "", *, reason: str = "missing", retry_after: float | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
         self.reason = reason
 
 

@@ -54,6 +54,9 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.malformed = Counter(
+            "gateway_requests_malformed", "Requests that could not be read", registry=self.registry
+        )
         self.published = Counter(
             "gateway_events_published",
             "Events taken from publishers, by kind of channel and outcome",

@@ -17,7 +17,7 @@ from gateway.web.problems import problem, problems
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-KINDS = [
+KINDS: list[tuple[type[errors.GatewayError], int, str]] = [
     (errors.InvalidEvent, 400, "invalid-event"),
     (errors.InvalidRequest, 400, "invalid-request"),
     (errors.NotAuthenticated, 401, "not-authenticated"),

@@ -9,7 +9,7 @@ first publish after every restart of the server would fail.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from ...errors import GatewayError
@@ -31,8 +32,8 @@ class BrokerUrlError(GatewayError):
 
 def client(url: str, *, timeout: float) -> Redis:
     """The client for commands. `timeout` (s) bounds each reply; nothing is retried."""
-    _checked(url)
-    return Redis.from_url(
+    _options(url)
+    made = Redis.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
@@ -41,6 +42,12 @@ def client(url: str, *, timeout: float) -> Redis:
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
         retry=Retry(NoBackoff(), 0),
     )
+    pool = made.connection_pool
+    try:
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing; else the first command would tell
+    except (TypeError, ValueError, RedisError):
+        raise BrokerUrlError("has an option after the ? that is not known, or does not fit") from None
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,12 @@ class Address:
     port: int = 0
     path: str = ""
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = None
 
     @classmethod
     def of(cls, url: str) -> Address:
-        _checked(url)
-        options: dict[str, Any] = dict(parse_url(url))
+        options = _options(url)
         tls = None
         if options.get("connection_class") is SSLConnection:
             tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
@@ -78,8 +84,15 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
 
-def _checked(url: str) -> None:
-    scheme = urlsplit(url).scheme
+def _options(url: str) -> dict[str, Any]:
+    """What the URL says. An error never repeats it: of a password with a / the parser takes the half for a port."""
+    scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
         known = ", ".join(f"{known}://" for known in SCHEMES)
         raise BrokerUrlError(f"{scheme}:// is not supported by this version; use one of memory://, {known}")
+    try:
+        return dict(parse_url(url))
+    except ValueError:
+        form = "unix://path" if scheme == "unix" else f"{scheme}://user:password@host:port/database"
+        escaped = "; in a password, / # ? @ and % are written %2F %23 %3F %40 %25"
+        raise BrokerUrlError(f"expected the form {form}{escaped}") from None
