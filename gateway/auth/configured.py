@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import structlog
 
 from ..config import ConfigError, Settings
 from . import keys
 from .jwks import Jwks
 from .keyring import FixedKeys, Keyring
 from .verifier import Verifier
+
+log = structlog.get_logger(__name__)
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -34,5 +39,18 @@ def _keyring(settings: Settings, fetch: Fetch, count: Callable[[str], None]) -> 
         except keys.Unusable as why:
             raise ConfigError([f"GATEWAY_JWT_PUBLIC_KEY: {why}"]) from None
     if (url := settings.jwt_jwks_url) is not None:
+        if not _is_private(url):
+            log.warning(
+                "jwks.unencrypted", detail="GATEWAY_JWT_JWKS_URL: whoever sits between can put in keys; use https"
+            )
         return Jwks(lambda: fetch(url), refresh=settings.jwt_jwks_refresh, allowed=allowed, count=count)
     return None
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody between here and there can change what comes. Raises `ConfigError` for what is no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError(["GATEWAY_JWT_JWKS_URL: is not a URL"]) from None
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")

@@ -57,6 +57,12 @@ class Metrics:
         self.malformed = Counter(
             "gateway_requests_malformed", "Requests that could not be read", registry=self.registry
         )
+        self.publishes_refused = Counter(
+            "gateway_publishes_refused",
+            "Publish requests of known publishers that were refused, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self.published = Counter(
             "gateway_events_published",
             "Events taken from publishers, by kind of channel and outcome",

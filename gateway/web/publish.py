@@ -6,6 +6,7 @@ first item that is wrong.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -65,11 +66,18 @@ async def _publish(request: web.Request, channel_of: ChannelOf, kind: str) -> we
     gateway = request.app[GATEWAY]
     started = time.perf_counter()
     publisher = await publisher_of(request)
+    items: list[Publication] = []
     try:
         items, batch = await _items(request, gateway, publisher, channel_of)
         receipts = await _to_broker(gateway, items, kind)
     except (GatewayError, web.HTTPException) as error:
-        publish_log.refused(publisher, kind, error, started)
+        outcome = error.slug if isinstance(error, GatewayError) else f"http-{error.status}"
+        gateway.metrics.publishes_refused.labels(outcome).inc()
+        publish_log.refused(publisher, kind, outcome, started)
+        raise
+    except asyncio.CancelledError:  # the publisher left, but what the broker was given may well be stored
+        if items:
+            publish_log.accepted(publisher, kind, len(items), started, publish_log.LEFT)
         raise
     gateway.metrics.publish_seconds.observe(time.perf_counter() - started)
     publish_log.accepted(publisher, kind, len(items), started)

@@ -9,24 +9,24 @@ from __future__ import annotations
 import time
 
 import structlog
-from aiohttp import web
 
 from ..auth.identity import Publisher
-from ..errors import GatewayError
 from ..telemetry.sparing import Sparing
 
 ACCEPTED = "accepted"
+LEFT = "left"
+"""The publisher did not wait for the answer; the events may be stored."""
 
 log = structlog.get_logger(__name__)
 _sparing = Sparing()
 
 
-def accepted(publisher: Publisher, kind: str, events: int, started: float) -> None:
+def accepted(publisher: Publisher, kind: str, events: int, started: float, outcome: str = ACCEPTED) -> None:
     seconds = round(time.perf_counter() - started, 4)
-    log.info("publish.answered", key=publisher.name, kind=kind, events=events, outcome=ACCEPTED, seconds=seconds)
+    log.info("publish.answered", key=publisher.name, kind=kind, events=events, outcome=outcome, seconds=seconds)
 
 
-def refused(publisher: Publisher, kind: str, error: GatewayError | web.HTTPException, started: float) -> None:
+def refused(publisher: Publisher, kind: str, outcome: str, started: float) -> None:
     """The outcome is the error's word, as in the type of its problem."""
     if (left_out := _sparing.left_out()) is None:
         return
@@ -35,7 +35,7 @@ def refused(publisher: Publisher, kind: str, error: GatewayError | web.HTTPExcep
         key=publisher.name,
         kind=kind,
         events=0,
-        outcome=error.slug if isinstance(error, GatewayError) else f"http-{error.status}",
+        outcome=outcome,
         seconds=round(time.perf_counter() - started, 4),
         left_out=left_out,
     )

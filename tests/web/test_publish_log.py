@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Any
 
 import pytest
+from servers import until
 from structlog.testing import capture_logs
 from web.inprocess import JSON, Served, bearer, claims, token
 
@@ -66,6 +68,29 @@ async def test_what_was_refused_is_told_with_the_key_too(secured: Served, path: 
     """Whatever was wrong, the line names who sent it and the kind of refusal."""
     (line,) = await lines(secured, path, body)
     assert (line["log_level"], line["key"], line["outcome"], line["events"]) == ("warning", "users", outcome, 0)
+    registry = secured.gateway.metrics.registry
+    assert registry.get_sample_value("gateway_publishes_refused_total", {"reason": outcome}) == 1
+
+
+async def test_a_publisher_that_does_not_wait_is_named_too(secured: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was handed to the broker may be stored, whether its sender waits for the answer or not."""
+    asked = asyncio.Event()
+
+    async def publish(items: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(secured.gateway.relay.broker, "publish", publish)
+    body = json.dumps(EVENT)
+    with capture_logs() as logged:
+        async with secured.wire() as (_, writer):
+            head = "POST /v1/users/a/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            credential = f"Authorization: Bearer key-for-users\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write((head + credential + body).encode())
+            await asked.wait()
+        await until(lambda: logged)
+    (line,) = [line for line in logged if line["event"] == "publish.answered"]
+    assert (line["key"], line["events"], line["outcome"]) == ("users", 1, "left")
 
 
 async def test_refusals_without_end_are_few_lines(secured: Served) -> None:
