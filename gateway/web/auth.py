@@ -14,7 +14,7 @@ from aiohttp import web
 from ..auth import tickets
 from ..auth.identity import Publisher, Subscriber
 from ..channels import USER_ID
-from ..errors import NotAuthenticated
+from ..errors import NotAllowed, NotAuthenticated
 from ..telemetry.sparing import Sparing
 from .client_address import client_address, from_trusted_proxy
 from .context import GATEWAY, Gateway
@@ -30,23 +30,26 @@ async def subscriber_of(request: web.Request) -> Subscriber:
     try:
         return await _subscriber(request, request.app[GATEWAY])
     except NotAuthenticated as error:
-        _refused(request, "subscribe", error)
+        _refused(request, "subscribe", error.reason)
         raise
 
 
 def void_ticket(request: web.Request) -> NotAuthenticated:
     """The refusal of a ticket that the registry did not admit: the same as that of one it does not know."""
     error = _void()
-    _refused(request, "subscribe", error)
+    _refused(request, "subscribe", error.reason)
     return error
 
 
 async def publisher_of(request: web.Request) -> Publisher:
-    """Raises `NotAuthenticated`, `KeysUnavailable`."""
+    """Raises `NotAuthenticated`, `NotAllowed` for a token that may publish nothing, `KeysUnavailable`."""
     try:
         return await _publisher(request, request.app[GATEWAY])
     except NotAuthenticated as error:
-        _refused(request, "publish", error)
+        _refused(request, "publish", error.reason)
+        raise
+    except NotAllowed:
+        _refused(request, "publish", "no_scope")
         raise
 
 
@@ -70,7 +73,10 @@ async def _publisher(request: web.Request, gateway: Gateway) -> Publisher:
     if shown is not None and (publisher := gateway.publish_keys.find(shown)) is not None:
         return publisher
     if shown is not None and gateway.publisher_tokens is not None and shown.count(".") == 2:
-        return await gateway.publisher_tokens.believe(shown)
+        publisher = await gateway.publisher_tokens.believe(shown)
+        if not publisher.scopes:  # a subscriber's; its sub is a user, whom no log line names
+            raise NotAllowed("the token has no scope to publish anything")
+        return publisher
     if gateway.settings.dev and (shown is None or not gateway.publish_keys):
         return Publisher("development", ("*",))
     if shown is None:
@@ -122,8 +128,8 @@ def _developer(request: web.Request) -> Subscriber:
     return Subscriber(user_id, ("*",))
 
 
-def _refused(request: web.Request, door: str, error: NotAuthenticated) -> None:
-    request.app[GATEWAY].metrics.credentials_refused.labels(door, error.reason).inc()
+def _refused(request: web.Request, door: str, reason: str) -> None:
+    request.app[GATEWAY].metrics.credentials_refused.labels(door, reason).inc()
     if (left_out := _sparing.left_out()) is not None:
         address = client_address(request)
-        log.warning("credential.refused", door=door, reason=error.reason, client=address, left_out=left_out)
+        log.warning("credential.refused", door=door, reason=reason, client=address, left_out=left_out)

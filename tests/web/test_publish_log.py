@@ -53,6 +53,17 @@ async def test_a_publisher_with_a_token_is_named_by_it(secured: Served) -> None:
     assert (line["key"], line["kind"], line["outcome"]) == ("token:billing", "broadcast", "accepted")
 
 
+async def test_a_subscriber_who_publishes_is_not_named(secured: Served) -> None:
+    """A token without a scope is a user's: it is refused before its body is read, counted, and in no log line."""
+    with capture_logs() as logged:
+        sent = bearer(token(claims("mallory"))) | JSON
+        async with secured.http.post("/v1/broadcast", data=b"no JSON", headers=sent) as response:
+            assert response.status == 403
+    assert "mallory" not in str(logged)
+    labels = {"door": "publish", "reason": "no_scope"}
+    assert secured.gateway.metrics.registry.get_sample_value("gateway_credentials_refused_total", labels) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "body", "outcome"),
     [
