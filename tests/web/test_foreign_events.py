@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from servers import until
 from streams import Stream
 from web.inprocess import SECRET, Served, bearer, claims, served, token
@@ -49,10 +49,12 @@ def is_own(user: str, data: Any) -> bool:
     return data in (f"user {user}", "broadcast", f"team {team(user)}")
 
 
-@asynccontextmanager
-async def crowded(**settings: Any) -> AsyncIterator[Served]:
-    async with served(jwt_secret=SECRET, publish_keys=(PublishKey("k", "key"),), **settings) as gateway:
-        yield gateway
+@pytest_asyncio.fixture(params=["memory", "redis"])
+async def gateway(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Served]:
+    url = "memory://" if request.param == "memory" else request.getfixturevalue("redis_url")
+    keys = (PublishKey("k", "key"),)
+    async with served(jwt_secret=SECRET, publish_keys=keys, broker_url=url, channel_prefix=prefix) as running:
+        yield running
 
 
 async def publish_to_all(gateway: Served) -> None:
@@ -95,56 +97,48 @@ async def in_turn(work: Iterable[Any]) -> list[Any]:
     return await asyncio.gather(*map(one, work))
 
 
-async def test_live_events_reach_their_own() -> None:
+async def test_live_events_reach_their_own(gateway: Served) -> None:
     """With all of them connected at once, each gets its own event, its team's and the broadcast, and nothing else."""
-    async with crowded() as gateway:
-        streams = [Stream(gateway.url, f"topic=team{team(user)}.a", token=token_of(user)) for user in USERS]
-        await in_turn(stream.open() for stream in streams)
-        try:
-            await publish_to_all(gateway)
-            for user, stream in zip(USERS, streams, strict=True):
-                await stream.count(3)
-                assert {json.loads(event.data) for event in stream.events} == {
-                    f"user {user}", "broadcast", f"team {team(user)}"
-                }  # fmt: skip
-        finally:
-            await in_turn(stream.close() for stream in streams)
+    streams = [Stream(gateway.url, f"topic=team{team(user)}.a", token=token_of(user)) for user in USERS]
+    await in_turn(stream.open() for stream in streams)
+    try:
+        await publish_to_all(gateway)
+        for user, stream in zip(USERS, streams, strict=True):
+            await stream.count(3)
+            assert {json.loads(event.data) for event in stream.events} == {
+                f"user {user}", "broadcast", f"team {team(user)}"
+            }  # fmt: skip
+    finally:
+        await in_turn(stream.close() for stream in streams)
 
 
-async def test_no_cursor_shows_what_is_anothers() -> None:
+async def test_no_cursor_shows_what_is_anothers(gateway: Served) -> None:
     """Replayed from the earliest, from another's id or from a forged one, what comes is the user's own."""
-    async with crowded() as gateway:
-        await publish_to_all(gateway)
-        ids = [entry.id for entry in (await gateway.gateway.relay.broker.read(["user:u1"], EventId(0, 0), 10)).entries]
-        cursors = FORGED + [str(id) for id in ids]
-        asked = [(user, cursors[number % len(cursors)]) for number, user in enumerate(USERS)]
-        results = await in_turn(
-            got(gateway, user, f"topic=team{team(user)}.a", cursor, wanted=2) for user, cursor in asked
-        )
-        for (user, cursor), data in zip(asked, results, strict=True):
-            assert all(is_own(user, item) for item in data), (user, cursor, data)
-        assert await got(gateway, "u7", "topic=team2.a&last_event_id=earliest", wanted=3)
+    await publish_to_all(gateway)
+    ids = [entry.id for entry in (await gateway.gateway.relay.broker.read(["user:u1"], EventId(0, 0), 10)).entries]
+    cursors = FORGED + [str(id) for id in ids]
+    asked = [(user, cursors[number % len(cursors)]) for number, user in enumerate(USERS)]
+    results = await in_turn(got(gateway, user, f"topic=team{team(user)}.a", cursor, wanted=2) for user, cursor in asked)
+    for (user, cursor), data in zip(asked, results, strict=True):
+        assert all(is_own(user, item) for item in data), (user, cursor, data)
+    assert await got(gateway, "u7", "topic=team2.a&last_event_id=earliest", wanted=3)
 
 
-async def test_no_query_shows_what_is_anothers() -> None:
+async def test_no_query_shows_what_is_anothers(gateway: Served) -> None:
     """Names of users and channels anywhere in the query change nothing about whose stream it is."""
-    async with crowded() as gateway:
-        await publish_to_all(gateway)
-        asked = [(user, INJECTED[number % len(INJECTED)].format(own=team(user))) for number, user in enumerate(USERS)]
-        results = await in_turn(
-            got(gateway, user, f"{query}&last_event_id=earliest", wanted=2) for user, query in asked
-        )
-        for (user, query), data in zip(asked, results, strict=True):
-            assert f"user {user}" in data
-            assert all(is_own(user, item) for item in data), (user, query, data)
+    await publish_to_all(gateway)
+    asked = [(user, INJECTED[number % len(INJECTED)].format(own=team(user))) for number, user in enumerate(USERS)]
+    results = await in_turn(got(gateway, user, f"{query}&last_event_id=earliest", wanted=2) for user, query in asked)
+    for (user, query), data in zip(asked, results, strict=True):
+        assert f"user {user}" in data
+        assert all(is_own(user, item) for item in data), (user, query, data)
 
 
 @pytest.mark.parametrize("name", NOT_ALLOWED)
-async def test_no_topic_but_what_the_token_grants(name: str) -> None:
+async def test_no_topic_but_what_the_token_grants(gateway: Served, name: str) -> None:
     """Another team's topic, a pattern, another channel's name or a spelling of it: 400 or 403, replay or not."""
-    async with crowded() as gateway:
-        asked = name.format(own=2, other=3)
-        for query in (f"topic={asked}", f"topic=team2.a&topic={asked}", f"topic={asked}&last_event_id=earliest"):
-            url = f"{gateway.url}/v1/events?{query}"
-            async with gateway.http.get(URL(url, encoded=True), headers=bearer(token_of("u7"))) as response:
-                assert response.status in (400, 403), f"{query}: {response.status}"
+    asked = name.format(own=2, other=3)
+    for query in (f"topic={asked}", f"topic=team2.a&topic={asked}", f"topic={asked}&last_event_id=earliest"):
+        url = f"{gateway.url}/v1/events?{query}"
+        async with gateway.http.get(URL(url, encoded=True), headers=bearer(token_of("u7"))) as response:
+            assert response.status in (400, 403), f"{query}: {response.status}"
