@@ -77,6 +77,7 @@ class Stream(Guide):
         self._allowed = 0
         self._closing_since: float | None = None
         self._raw_written: set[bytes] = set()
+        self._rest: list[Gap | None] = []
         self._raw_due: list[tuple[float, int, bytes]] = []
         self._handler = asyncio.create_task(self._run(), name=f"stream of client {client.number}")
         self._handler.add_done_callback(self._handed_over)
@@ -134,17 +135,10 @@ class Stream(Guide):
     # The sink
 
     def write(self, data: bytes, /) -> None:
-        gap = None
-        if (requested := gap_in(data)) is not None:
-            gap = self._judged(requested)
-        if not (waiting := self.socket.get_write_buffer_size()):
-            self._allowed = max(self.process.max_buffer, len(data)) + CONTROL_BYTES
-        elif waiting + len(data) > self._allowed:
-            self._blame(f"has {waiting} bytes in its buffer, and was written {len(data)} more")
-        if b'"raw' in data:
-            self._raw_written.update(_RAW.findall(data))
-        self.reader.wrote(len(data), asyncio.get_running_loop().time(), gap)
-        self.socket.write(data)
+        if self._rest:  # of what `send` did not take whole: looked at then
+            self._hand_on(data, self._rest.pop())
+        else:
+            self._hand_on(data, self._looked_at(data))
 
     def send(self, data: bytes, /) -> int:
         """Past the buffer: as much as the kernel takes, and only while nothing waits."""
@@ -152,10 +146,26 @@ class Stream(Guide):
             self._blame(f"has {waiting} bytes in its buffer, and was sent {len(data)} past them")
         if not (room := self.socket.room):
             raise BlockingIOError
+        gap = self._looked_at(data)
+        self._hand_on(data[:room], gap)
+        if len(data) > room:
+            self._rest.append(gap)
+        return min(room, len(data))
+
+    def _looked_at(self, data: bytes) -> Gap | None:
+        """What a write holds, while it is whole: a socket may take it in two pieces."""
         if b'"raw' in data:
             self._raw_written.update(_RAW.findall(data))
-        self.write(data[:room])
-        return min(room, len(data))
+        requested = gap_in(data)
+        return None if requested is None else self._judged(requested)
+
+    def _hand_on(self, data: bytes, gap: Gap | None) -> None:
+        if not (waiting := self.socket.get_write_buffer_size()):
+            self._allowed = max(self.process.max_buffer, len(data)) + CONTROL_BYTES
+        elif waiting + len(data) > self._allowed:
+            self._blame(f"has {waiting} bytes in its buffer, and was written {len(data)} more")
+        self.reader.wrote(len(data), asyncio.get_running_loop().time(), gap)
+        self.socket.write(data)
 
     def get_write_buffer_size(self) -> int:
         return self.socket.get_write_buffer_size()
