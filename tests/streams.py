@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from conformance.event_stream import Event, EventStreamParser
 from servers import until
+
+from gateway.event_stream import Event, EventStreamParser
 
 STREAM_PATH = "/v1/events"
 

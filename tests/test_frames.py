@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
-from conformance.event_stream import Event, EventStreamParser
 from hub.chunks import dechunked
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.event_stream import Event, EventStreamParser
 from gateway.events import SSEEvent
 from gateway.frames import chunk, control_frame, cursor_frame, event_frame, heartbeat_frame, retry_frame
 from gateway.ids import EventId
@@ -68,7 +68,8 @@ def test_no_text_can_forge_a_field(event_type: str, text: str, id: EventId | Non
     """Whatever the data, a client reads one event with this type, id and retry, and the data with LF line ends."""
     parser, events = read(event_frame(event_type, text.encode(), id=id, retry=retry))
     as_read = re.sub("\r\n|\r", "\n", text)
-    assert events == [Event(event_type, as_read, "" if id is None else str(id))]
+    own_id = None if id is None else str(id)
+    assert events == [Event(event_type, as_read, own_id or "", own_id)]
     assert (parser.retry, parser.comments) == (retry, 0)
 
 
@@ -131,7 +132,7 @@ def test_a_stream_of_all_frames_is_understood() -> None:
         event_frame("b", b"2"),
     )
     assert events == [
-        Event("a", "1", "2-0"),
+        Event("a", "1", "2-0", "2-0"),
         Event("gateway.expiring", '{"seconds":30}', "2-0"),
         Event("b", "2", "3-0"),
     ]

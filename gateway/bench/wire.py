@@ -1,4 +1,4 @@
-"""From a stream's bytes to the ticks in them (RFC 9112, 7.1; WHATWG HTML, 9.2.6).
+"""From a stream's bytes to the ticks in them: chunks (RFC 9112, 7.1), and what the events hold.
 
 What is published to many is the same bytes on every connection. So bytes that began and ended between two blocks
 are remembered with what they hold, for all readers of a run, and each event of a fan-out is parsed about once.
@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..event_stream import Endless, Event, EventStreamParser
 from ..ids import EventId, parse_cursor
 from .plan import EVENT_TYPE
 
@@ -31,7 +32,7 @@ Item = Tick | str
 
 
 class Broken(ValueError):
-    """Bytes that are not a chunked body."""
+    """Bytes that are not a chunked body, or an event without end."""
 
 
 class Reader:
@@ -44,23 +45,27 @@ class Reader:
         self._chunked = chunked
         self._rest = b""
         """The beginning of a chunk."""
-        self._block = b""
-        """The beginning of an event."""
+        self._parser = EventStreamParser()
 
     def feed(self, data: bytes) -> Sequence[Item]:
         """What these bytes complete. Raises `Broken`."""
-        whole = not self._rest and not self._block
+        whole = self._at_a_boundary
         if whole and (known := self._memory.get(data)) is not None:
             return known
-        blocks = (self._block + (self._body(data) if self._chunked else data)).split(b"\n\n")
-        self._block = blocks.pop()
-        items = [item for block in blocks if (item := self._item(block)) is not None]
-        whole = whole and not (self._rest or self._block or self.ended)
-        if whole and len(data) <= LONGEST_REMEMBERED:
+        try:
+            events = self._parser.feed(self._body(data) if self._chunked else data)
+        except Endless as error:
+            raise Broken(str(error)) from None
+        items = [self._item(event) for event in events]
+        if whole and self._at_a_boundary and not self.ended and len(data) <= LONGEST_REMEMBERED:
             if len(self._memory) >= REMEMBERED:
                 self._memory.clear()
             self._memory[data] = items
         return items
+
+    @property
+    def _at_a_boundary(self) -> bool:
+        return not self._rest and self._parser.at_a_boundary
 
     def _body(self, data: bytes) -> bytes:
         data = self._rest + data
@@ -79,23 +84,11 @@ class Reader:
         self._rest = b"" if self.ended else data[at:]
         return b"".join(parts)
 
-    def _item(self, block: bytes) -> Item | None:
-        id, event_type, data = None, "message", b""
-        for line in block.split(b"\n"):
-            name, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
-            if name == b"event":
-                event_type = value.decode("utf-8", "replace")
-            elif name == b"data":
-                data += value
-            elif name == b"id":
-                id = parse_cursor(value.decode("utf-8", "replace"))
-        if not data:
-            return None  # a comment, a retry time or a cursor
-        number = self._number(data) if event_type == EVENT_TYPE else None
-        return event_type if number is None else Tick(number, id)
+    def _item(self, event: Event) -> Item:
+        number = self._number(event.data) if event.type == EVENT_TYPE else None
+        return event.type if number is None else Tick(number, parse_cursor(event.id or ""))
 
-    def _number(self, data: bytes) -> int | None:
+    def _number(self, data: str) -> int | None:
         """The number in a tick's data, if it is one of this run."""
         try:
             match json.loads(data):

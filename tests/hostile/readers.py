@@ -18,7 +18,8 @@ import pytest
 import requests
 import sseclient
 from aiohttp_sse_client.client import EventSource
-from conformance.event_stream import EventStreamParser
+
+from gateway.event_stream import EventStreamParser
 
 LAST = "last"
 WITHIN = 60.0
@@ -35,7 +36,7 @@ Reader = Callable[[str], Coroutine[Any, Any, list[Seen]]]
 
 
 async def by_the_standard(url: str) -> list[Seen]:
-    """The tests' own parser, which also tells of lines that mean nothing."""
+    """The parser that knows nothing but the standard, which also tells of lines that mean nothing."""
     parser, seen = EventStreamParser(), []
     async with aiohttp.ClientSession() as http, http.get(url) as response:
         assert response.status == 200

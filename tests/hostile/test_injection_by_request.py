@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from conformance.event_stream import EventStreamParser
 from hostile.poison import FORGED, POISONS, UNREADABLE, forgery
 from web.inprocess import Served, served
+
+from gateway.event_stream import EventStreamParser
 
 WORDS = {name: forgery(poison).encode() for name, poison in POISONS.items()} | {
     name: b"a" + raw + forgery("\n").encode() for name, raw in UNREADABLE.items()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conformance.event_stream import Event, EventStreamParser
 from hub.chunks import dechunked
 
+from gateway.event_stream import Event, EventStreamParser
 from gateway.events import Entry
 from gateway.hub import Advance, Connection, Hub, State
 from gateway.ids import EventId

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 import pytest
-from conformance.event_stream import EventStreamParser
 from hub.chunks import dechunked
 from hub.clock import Clock, turn
 from hub.sinks import RecordingSink, announced_since, entry
 
+from gateway.event_stream import EventStreamParser
 from gateway.events import Entry
 from gateway.hub import Advance, Connection, Frame, Hub, State
 from gateway.hub.heartbeat import beat

@@ -1,3 +1,5 @@
+"""The reader of event streams: a table of the standard's examples and of its corners, whole and cut anywhere."""
+
 from __future__ import annotations
 
 import random
@@ -5,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
-from conformance.event_stream import Event, EventStreamParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gateway.event_stream import KEPT_IGNORED, Endless, Event, EventStreamParser
 
 
 class Case(NamedTuple):
@@ -20,8 +23,9 @@ class Case(NamedTuple):
     ignored: Sequence[str] = ()
 
 
-def message(data: str, *, type: str = "message", id: str = "") -> Event:
-    return Event(type, data, id)
+def message(data: str, *, type: str = "message", id: str | None = None, last: str = "") -> Event:
+    """An event with an id of its own, or with only that of the `last` one."""
+    return Event(type, data, last if id is None else id, id)
 
 
 CASES = [
@@ -31,7 +35,7 @@ CASES = [
     Case(
         "four blocks, the last without its empty line",
         b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event",
-        [message("first event", id="1"), message("second event")],
+        [message("first event", id="1"), message("second event", id="")],
         comments=1,
     ),
     Case(
@@ -78,9 +82,11 @@ CASES = [
     Case(
         "an id stays until another is given",
         b"id: 1\ndata: a\n\ndata: b\n\n",
-        [message("a", id="1"), message("b", id="1")],
+        [message("a", id="1"), message("b", last="1")],
     ),
-    Case("an empty id takes it back", b"id: 1\ndata: a\n\nid\ndata: b\n\n", [message("a", id="1"), message("b")]),
+    Case(
+        "an empty id takes it back", b"id: 1\ndata: a\n\nid\ndata: b\n\n", [message("a", id="1"), message("b", id="")]
+    ),
     Case(
         "an id with NUL is ignored", b"id: 1\nid: 2\x003\ndata: a\n\n", [message("a", id="1")], ignored=["id: 2\x003"]
     ),
@@ -161,3 +167,48 @@ def test_an_event_is_dispatched_with_its_last_byte(end: bytes) -> None:
     assert parser.feed(end[:1]) == [message("a")]
     assert parser.feed(end[1:]) == []
     assert parser.feed(b"data: b" + end + end) == [message("b")]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"data: a", b"id: 1", b"event: e", b"\n", b"\r", b":", b"\xc3"])).map(b"".join))
+def test_at_a_boundary_what_was_before_is_forgotten(stream: bytes) -> None:
+    """A parser that says that it is at a boundary reads on like one that has read nothing but the last id."""
+    used = EventStreamParser()
+    used.feed(b":\n" + stream)
+    if used.at_a_boundary:
+        fresh = EventStreamParser(last_event_id=used.last_event_id)
+        for rest in (b":\n", b"\n", b"\xa9: x\n", b"data\n\n"):
+            assert used.feed(rest) == fresh.feed(rest)
+
+
+@pytest.mark.parametrize("stream", [b"data: 123456789\n\n", b"data: 1234\ndata: 5678\n\n", b"0123456789"])
+def test_an_event_may_be_too_long(stream: bytes) -> None:
+    """What does not end is given up, byte by byte too, and not kept in memory for ever."""
+    for size in (1, 100):
+        parser = EventStreamParser(longest=9)
+        with pytest.raises(Endless, match="more than 9 characters"):
+            for at in range(0, len(stream), size):
+                parser.feed(stream[at : at + size])
+
+
+def test_the_limit_is_one_events() -> None:
+    """Any number of events within the limit may come, with whatever lines between."""
+    parser = EventStreamParser(longest=9)
+    for _ in range(10):
+        assert parser.feed(b":\n: heart\nid: 1\nevent: e\nda") == []
+        assert parser.feed(b"ta: 1234567\n\ndata: 1") == [Event("e", "1234567", "1", "1")]
+        assert parser.feed(b"\n\n") == [Event("message", "1", "1")]
+
+
+def test_few_ignored_lines_are_kept() -> None:
+    """A stream of nonsense does not fill the memory."""
+    parser = EventStreamParser()
+    parser.feed(b"nonsense\n" * 1000)
+    assert parser.ignored == ["nonsense"] * KEPT_IGNORED
+
+
+def test_data_is_decoded() -> None:
+    """`json` is the data as a value; what is no JSON is an error."""
+    assert Event("x", '{"a": [1]}').json() == {"a": [1]}
+    with pytest.raises(ValueError, match="Expecting value"):
+        Event("x", "hello").json()
