@@ -7,10 +7,14 @@ hands announcements to a `Listener` (the relay), on the event loop, never concur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from ..distribution import Distribution
 from ..events import Entry, SSEEvent
 from ..ids import EventId
+
+PROBE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
 class Publication(NamedTuple):
@@ -57,6 +61,20 @@ class Touched(NamedTuple):
     complete: bool
 
 
+@dataclass(slots=True)
+class BrokerStats:
+    """Counters since start, of all links there are; read by metrics.
+
+    reconnects  links that were up, and were lost
+    garbage     messages that were no events
+    probe       seconds from the sending of a probe until it was heard
+    """
+
+    reconnects: int = 0
+    garbage: int = 0
+    probe: Distribution = field(default_factory=lambda: Distribution(*PROBE_BUCKETS))
+
+
 class Listener(Protocol):
     """What a broker tells. Plain functions: they return at once and never raise."""
 
@@ -90,6 +108,7 @@ class Broker(Protocol):
     """
 
     retention: bool
+    stats: BrokerStats
 
     async def start(self, listener: Listener) -> None: ...
 
@@ -113,4 +132,12 @@ class Broker(Protocol):
 
     def health(self) -> str | None:
         """Why this process does not hear the broker now, or None when it does."""
+        ...
+
+    def failed(self) -> str | None:
+        """Why this process will never hear it again, so that only another process can help, or None."""
+        ...
+
+    def now_ms(self) -> float | None:
+        """The clock that ids are made of, in milliseconds since 1970; None while it is not known."""
         ...

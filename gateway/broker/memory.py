@@ -14,7 +14,7 @@ from itertools import islice
 
 from ..events import Entry
 from ..ids import EventId
-from .base import Listener, Page, Publication, Receipt, Touched
+from .base import BrokerStats, Listener, Page, Publication, Receipt, Touched
 from .history import MEMORY_OF_LAST, Horizon, Slice, page
 
 JOURNAL_LENGTH = 10_000
@@ -44,6 +44,7 @@ class MemoryBroker:
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self.retention = retention
+        self.stats = BrokerStats()
         self._max_events = max_events
         self._ttl_ms = int(ttl * 1000)
         self._idempotency_ttl_ms = int(idempotency_ttl * 1000)
@@ -94,6 +95,12 @@ class MemoryBroker:
 
     def health(self) -> str | None:
         return None if self._listener is not None else "the broker is closed"
+
+    def failed(self) -> str | None:
+        return None
+
+    def now_ms(self) -> float | None:
+        return self._clock_ms()
 
     def _publish_once(self, item: Publication, now: int) -> Receipt:
         key = item.idempotency_key or item.event.id

@@ -184,6 +184,17 @@ class LifeContract:
         assert broker.health() is None
         await broker.close()
         assert broker.health()
+        assert broker.failed() is None, "closed on purpose is not failed"
+
+    async def test_the_clock_of_ids(self, world: World) -> None:
+        """Where the broker tells its clock, it is the one that ids are made of."""
+        broker, _ = await world.process()
+        before = await until(broker.now_ms, what="the broker's clock is known")
+        assert before is not None
+        (id,) = await publish(broker, ALICE, 1)
+        after = broker.now_ms()
+        assert after is not None
+        assert before - 100 <= id.ms <= after + 100
 
     async def test_close_twice(self, world: World) -> None:
         """Closing ends every task, and may be done again."""

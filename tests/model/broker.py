@@ -14,7 +14,7 @@ from typing import TypeVar
 from model.server import Server
 from model.wire import Command, Delays, Session, Weather, hanging
 
-from gateway.broker.base import Listener, Page, Publication, Receipt, Touched
+from gateway.broker.base import BrokerStats, Listener, Page, Publication, Receipt, Touched
 from gateway.errors import BrokerUnavailable
 from gateway.events import Entry
 from gateway.ids import EventId
@@ -38,6 +38,7 @@ class WiredBroker:
         heard: Callable[[Entry], None],
     ) -> None:
         self.retention = retention
+        self.stats = BrokerStats()
         self.fruitless: deque[float] = deque(maxlen=FRUITLESS_AT_MOST)
         self.session: Session | None = None
         self._server = server
@@ -67,6 +68,12 @@ class WiredBroker:
 
     def health(self) -> str | None:
         return None if self._up else "the link is down"
+
+    def failed(self) -> str | None:
+        return None
+
+    def now_ms(self) -> float | None:
+        return None
 
     async def publish(self, items: Sequence[Publication]) -> list[Receipt]:
         raise NotImplementedError("publishers here go to the server")

@@ -15,7 +15,7 @@ from ...channels import Keys, kind
 from ...errors import BrokerUnavailable
 from ...events import Entry
 from ...ids import EventId
-from ..base import Listener, Page, Publication, Receipt, Touched
+from ..base import BrokerStats, Listener, Page, Publication, Receipt, Touched
 from ..history import MEMORY_OF_LAST, Horizon, Slice, page
 from . import connect
 from .envelope import stored
@@ -35,6 +35,7 @@ class RedisBroker:
     def __init__(self, url: str, *, prefix: str = "sse", policy: Policy | None = None, timeout: float = 1.5) -> None:
         policy = policy or Policy()
         self.retention = policy.retention
+        self.stats = BrokerStats()
         self._keys = Keys(prefix)
         self._ttl_ms = int(policy.ttl * 1000)
         self._timeout = timeout
@@ -43,7 +44,7 @@ class RedisBroker:
         self._read = self._client.register_script(script("tip", "read"))
         self._probe_script = self._client.register_script(script("tip", "probe"))
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
-        self.link = Link(connect.Address.of(url), self._keys, uuid4().hex[:12], self)
+        self.link = Link(connect.Address.of(url), self._keys, uuid4().hex[:12], self, self.stats)
 
     async def start(self, listener: Listener) -> None:
         self.link.start(listener)
@@ -64,6 +65,12 @@ class RedisBroker:
 
     def health(self) -> str | None:
         return self.link.health()
+
+    def failed(self) -> str | None:
+        return self.link.failed()
+
+    def now_ms(self) -> float | None:
+        return self.link.server_ms()
 
     async def tip(self) -> EventId:
         return (await self._answer_of_read([], EventId(0, 0), 1))[0].tip
@@ -90,9 +97,9 @@ class RedisBroker:
 
     # What the link asks of the command client
 
-    async def probe(self, channel: str) -> None:
+    async def probe(self, channel: str, number: int) -> None:
         async with asyncio.timeout(self._timeout):
-            await self._probe_script(keys=[self._keys.journal, self._keys.epoch], args=[channel])
+            await self._probe_script(keys=[self._keys.journal, self._keys.epoch], args=[channel, number])
 
     async def subscriptions(self, client_id: int) -> int:
         async with asyncio.timeout(self._timeout):

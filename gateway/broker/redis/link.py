@@ -21,9 +21,10 @@ from typing import Protocol
 import structlog
 
 from ...channels import Keys
-from ...errors import GatewayError
+from ...errors import GatewayError, InvalidRequest
 from ...ids import EventId
-from ..base import Listener
+from ..base import BrokerStats, Listener
+from .clock import ServerClock
 from .connect import Address
 from .envelope import announced
 from .wire import Wire
@@ -37,6 +38,7 @@ MISMATCHES = 2  # in a row: one may be a channel that was on its way
 RETRY_AT_MOST = 0.5
 CHANNELS_PER_COMMAND = 1000
 _ALL_ASKED = b"all asked"
+CLOSED = "closed"
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +46,8 @@ log = structlog.get_logger(__name__)
 class Commands(Protocol):
     """What the link asks for over another connection. A failure is for the link to survive."""
 
-    async def probe(self, channel: str) -> None:
-        """Publish the journal's tip on a pub/sub channel."""
+    async def probe(self, channel: str, number: int) -> None:
+        """Publish on a pub/sub channel: the journal's tip, the number, and the server's time in seconds."""
         ...
 
     async def subscriptions(self, client_id: int) -> int:
@@ -58,9 +60,9 @@ class Commands(Protocol):
 
 
 class Link:
-    """`garbage` counts messages that were no events, `reconnects` the connections lost."""
+    """What it meets with it counts in `stats`."""
 
-    def __init__(self, address: Address, keys: Keys, instance: str, commands: Commands) -> None:
+    def __init__(self, address: Address, keys: Keys, instance: str, commands: Commands, stats: BrokerStats) -> None:
         self._address = address
         self._probe_channel = keys.probe(instance)
         self._prefix = keys.pubsub("")
@@ -77,9 +79,11 @@ class Link:
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self._echoed_at = 0.0
+        self._numbers = itertools.count(1)  # of probes
+        self._probed_at: dict[int, float] = {}  # by number, those that did not come back yet
+        self._clock = ServerClock()
         self._down_because: str | None = "not started"
-        self.garbage = 0
-        self.reconnects = 0
+        self.stats = stats
 
     def start(self, listener: Listener) -> None:
         self._listener = listener
@@ -87,7 +91,7 @@ class Link:
         self._task = asyncio.create_task(self._own(), name="redis-link")
 
     async def close(self) -> None:
-        self._down_because = "closed"
+        self._down_because = CLOSED
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -95,9 +99,17 @@ class Link:
             waiter.cancel()
 
     def health(self) -> str | None:
-        if self._task is not None and self._task.done():
-            return "the link's task has ended"
-        return self._down_because
+        return self.failed() or self._down_because
+
+    def failed(self) -> str | None:
+        """Why it will never be up again, or None."""
+        ended = self._task is not None and self._task.done() and self._down_because != CLOSED
+        return "the link's task has ended" if ended else None
+
+    def server_ms(self) -> float | None:
+        """The server's clock now, in milliseconds since 1970; None while it is not known."""
+        seconds = self._clock.at(asyncio.get_running_loop().time())
+        return None if seconds is None else seconds * 1000
 
     async def subscribe(self, channel: str) -> None:
         self._want(channel)
@@ -166,14 +178,28 @@ class Link:
         assert self._listener is not None
         try:
             if name == self._probe_channel:
-                self._echoed_at = asyncio.get_running_loop().time()
-                self._listener.watermark(EventId.parse(payload.decode("ascii", "replace")))
+                self._echoed(payload.decode("ascii", "replace"))
             else:
                 self._listener.announce(announced(name.removeprefix(self._prefix), payload))
         except GatewayError as error:
-            self.garbage += 1
-            if self.garbage.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, …: once in a while, however many come
-                log.warning("broker.garbage_skipped", error=str(error), so_far=self.garbage)
+            self.stats.garbage += 1
+            if self.stats.garbage.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, …: once in a while, however many come
+                log.warning("broker.garbage_skipped", error=str(error), so_far=self.stats.garbage)
+
+    def _echoed(self, payload: str) -> None:
+        """A probe came back. Anybody may write on its channel: what is none is garbage."""
+        assert self._listener is not None
+        try:
+            tip, number, server = payload.split(" ")
+            sent_at, server_seconds = self._probed_at.pop(int(number), None), float(server)
+        except ValueError:
+            raise InvalidRequest("not a probe of this process") from None
+        watermark = EventId.parse(tip)
+        now = self._echoed_at = asyncio.get_running_loop().time()
+        if sent_at is not None:  # else it was under way when the link before this one was lost
+            self.stats.probe.observe(now - sent_at)
+            self._clock.stamped(sent_at, now, server_seconds)
+        self._listener.watermark(watermark)
 
     def _answered(self, kind: bytes, name: str) -> None:
         if name == self._probe_channel:
@@ -227,6 +253,8 @@ class Link:
             self._asked.clear()
             self._outstanding.clear()
             self._confirmed.clear()
+            self._probed_at.clear()
+            self._clock.forget()
             wire.close()
             self._listener.link_lost()
 
@@ -247,12 +275,14 @@ class Link:
 
     async def _ask(self, wire: Wire) -> None:
         """Ask for signs of life; `_watch` sees whether they come."""
-        mismatches = 0
+        clock, mismatches = asyncio.get_running_loop().time, 0
         for second in itertools.count(1):
             await asyncio.sleep(PROBE_EVERY)
             wire.send("PING")
+            number = next(self._numbers)
+            self._probed_at[number] = clock()
             with contextlib.suppress(Exception):  # what did not get out does not come back: its absence tells
-                await self._commands.probe(self._probe_channel)
+                await self._commands.probe(self._probe_channel, number)
                 if second % COMPARE_EVERY == 0:
                     mismatches = mismatches + 1 if await self._mismatch(wire) else 0
             if mismatches == MISMATCHES:
@@ -273,7 +303,7 @@ class Link:
     def _down(self, reason: str, attempt: int) -> None:
         was_up, self._down_because = self._down_because is None, reason
         if was_up:
-            self.reconnects += 1
+            self.stats.reconnects += 1
             log.warning("broker.link_lost", reason=reason)
         elif attempt.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, … in a row
             log.warning("broker.link_down", reason=reason, attempt=attempt)

@@ -87,7 +87,7 @@ async def test_cut_again_and_again(redis_server: RedisServer) -> None:
             await restored(heard, times + 1)
             assert broker.link.subscriptions() == wanted == await channels_of(redis)
         assert heard.said == ["restored"] + ["lost", "restored"] * 5
-        assert broker.link.reconnects == 5
+        assert broker.stats.reconnects == 5
         await publish(broker, "user:7", 1)
         await heard.hears(1)
 
@@ -230,6 +230,16 @@ async def test_this_process_stood_still(redis_server: RedisServer) -> None:
         marks = len(heard.marks)
         await until(lambda: len(heard.marks) > marks + 1, what="probes come back")
         assert heard.said == ["restored"]
+
+
+async def test_an_owner_that_ended_is_told(redis_server: RedisServer) -> None:
+    """It ends only when it is closed; should it all the same, then this process is deaf for good, and says so."""
+    async with running(redis_server.url) as (broker, _):
+        assert broker.failed() is None
+        (owner,) = [task for task in asyncio.all_tasks() if task.get_name() == "redis-link"]
+        owner.cancel()
+        await asyncio.wait({owner})
+        assert broker.failed() == broker.health() == "the link's task has ended"
 
 
 # The end

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from servers import RedisServer, until
 from structlog.typing import EventDict
 
+from gateway.broker.base import BrokerStats
 from gateway.broker.redis import link
 from gateway.broker.redis.connect import Address
 from gateway.broker.redis.link import Link
@@ -89,8 +90,8 @@ async def test_the_server_holds_something_else(redis_url: str, prefix: str, logs
     async with running(redis_url, prefix) as (broker, heard):
 
         class Miscounting:
-            async def probe(self, channel: str) -> None:
-                await broker.probe(channel)
+            async def probe(self, channel: str, number: int) -> None:
+                await broker.probe(channel, number)
 
             async def subscriptions(self, client_id: int) -> int:
                 return await broker.subscriptions(client_id) + 1
@@ -100,11 +101,11 @@ async def test_the_server_holds_something_else(redis_url: str, prefix: str, logs
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(link, "COMPARE_EVERY", 1)
-            misled = Link(Address.of(redis_url), Keys(prefix), "misled", Miscounting())
+            misled = Link(Address.of(redis_url), Keys(prefix), "misled", Miscounting(), BrokerStats())
             misled.start(heard)
-            await until(lambda: misled.reconnects, within=10)
+            await until(lambda: misled.stats.reconnects, within=10)
             await misled.close()
-        assert broker.link.reconnects == 0
+        assert broker.stats.reconnects == 0
     assert "does not hold the subscriptions" in reasons(logs)[0]
 
 
