@@ -28,9 +28,11 @@ check: $(VENV)/check audit
 audit: $(VENV)/check
 	cd tests && ../$(BIN)/python -m supply
 
-## make bench   fan-out against a floor in C and other servers; needs a C compiler, and Go for some of them
+## make bench   the gateway, without and with Redis, against a floor in C and other servers, 25 minutes; needs a C
+##              compiler, and Go for some of them
 bench: $(VENV)/test
-	$(BIN)/python bench/fanout.py --peers all
+	$(BIN)/python bench/fanout.py --peers all --redis start
+	$(BIN)/python bench/workloads.py --memory --redis start --peers all --rounds 2
 
 ## make chaos   the long fault runs, with a table of what was seen
 chaos: $(VENV)/test

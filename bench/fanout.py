@@ -1,6 +1,7 @@
 """Fan-out: what one delivery costs the gateway, against a C loop that only sends and against other servers.
 
-    python bench/fanout.py [--profile NAME] [--rounds 3] [--peers all] [--publishers 1] [--redis URL] [--json FILE]
+    python bench/fanout.py [--profile NAME] [--rounds 3] [--peers all] [--publishers 1]
+                           [--redis URL|start] [--json FILE]
 
 All servers get the same load from the same tool, in turn and each freshly started,
 because the machine is never the same twice: ratios are taken within each round, and
@@ -23,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import BenchError, Result, Target, build, floor, gateway, measure
-from peers import PEERS, Missing
+from peers import PEERS, built
 from report import Rounds, Row, machine, median, medians, quiet
 from report import complaints as faults_of
 from report import table as table_of
@@ -67,27 +68,18 @@ ROWS = (
 )
 
 FULL = 0.98  # of a core used by a server: it is at its limit
-OURS = ("floor", "gateway")
+GATEWAY, WITH_REDIS = "gateway", "with Redis"
+OURS = ("floor", GATEWAY, WITH_REDIS)
 Start = Callable[[], AbstractContextManager[Target]]
-
-
-def built(names: list[str]) -> list[str]:
-    """The peers of these that the machine can have; a line on stderr for each of the others."""
-    found = []
-    for name in names:
-        try:
-            PEERS[name].build()
-            found.append(name)
-        except Missing as missing:
-            print(f"fanout: {name} is left out: {missing}", file=sys.stderr)
-    return found
 
 
 def run_rounds(
     profile: Profile, peers: list[str], args: argparse.Namespace
 ) -> tuple[dict[str, list[Result]], dict[str, str]]:
     """Measure all servers in turn, the order reversed every round; also why peers dropped out."""
-    servers: dict[str, Start] = {"floor": floor, "gateway": lambda: gateway(profile.connections, args.redis)}
+    servers: dict[str, Start] = {"floor": floor, GATEWAY: partial(gateway, profile.connections)}
+    if args.redis:
+        servers[WITH_REDIS] = partial(gateway, profile.connections, args.redis)
     servers |= {name: partial(PEERS[name].run, profile.connections) for name in peers}
     options = {
         "connections": profile.connections,
@@ -122,19 +114,26 @@ def run_rounds(
     return rounds, failed
 
 
-def ratio(rounds: Rounds, other: str = "floor") -> float:
+def ratio(rounds: Rounds, other: str = "floor", ours: str = GATEWAY) -> float:
     """The gateway's CPU per delivery in those of another server: median of the rounds' ratios."""
-    kept = quiet({name: rounds[name] for name in ("gateway", other)})
-    pairs = zip(kept["gateway"], kept[other], strict=True)
-    ratios: list[float] = [ours[CPU] / theirs[CPU] for ours, theirs in pairs]
-    return statistics.median(ratios)
+    kept = quiet({name: rounds[name] for name in (ours, other)})
+    pairs = zip(kept[ours], kept[other], strict=True)
+    of_rounds: list[float] = [one[CPU] / another[CPU] for one, another in pairs]
+    return statistics.median(of_rounds)
+
+
+def ratios(rounds: Rounds) -> dict[tuple[str, str], float]:
+    """What is compared: the gateway with every other server, and with Redis against without."""
+    pairs = [(GATEWAY, other) for other in rounds if other not in (GATEWAY, WITH_REDIS)]
+    if WITH_REDIS in rounds:
+        pairs.append((WITH_REDIS, GATEWAY))
+    return {pair: ratio(rounds, pair[1], pair[0]) for pair in pairs}
 
 
 def table(name: str, profile: Profile, rounds: Rounds, failed: dict[str, str]) -> str:
     lines = [table_of(f"{name}: {profile.describe()}", ROWS, rounds)]
-    for other in rounds:
-        if other != "gateway":
-            lines.append(f"gateway / {other}, CPU per delivery: {ratio(rounds, other):.2f}")
+    for (ours, other), times in ratios(rounds).items():
+        lines.append(f"{ours} / {other}, CPU per delivery: {times:.2f}")
     for server, results in rounds.items():
         lost, closed, left = (sum(result[key] for result in results) for key in ("lost", "closed", "unanswered"))
         if lost or (median(results, "server_cpu_share") or 0) >= FULL:
@@ -152,7 +151,7 @@ def complaints(name: str, rounds: Rounds, args: argparse.Namespace) -> list[str]
     Several publisher connections have no order among them, so none is asked for.
     """
     allowed = () if args.publishers == 1 else ("out_of_order",)
-    found = faults_of(name, {server: rounds[server] for server in OURS}, allowed)
+    found = faults_of(name, {server: rounds[server] for server in OURS if server in rounds}, allowed)
     if args.max_ratio is not None and ratio(rounds) > args.max_ratio:
         found.append(f"{name}: {ratio(rounds):.2f} floors, more than {args.max_ratio}")
     return found
@@ -164,13 +163,12 @@ def report(
     """Everything that was measured, for `--json`."""
     return {
         "publishers": args.publishers,
-        "broker": "redis" if args.redis else "memory",
         "machine": machine(),
         "profiles": {
             name: {
                 "description": PROFILES[name].describe(),
                 "ratio": ratio(rounds),
-                "ratios": {other: ratio(rounds, other) for other in rounds if other != "gateway"},
+                "ratios": {f"{ours} / {other}": times for (ours, other), times in ratios(rounds).items()},
                 "failed": failed[name],
                 "medians": medians(ROWS, rounds),
                 "rounds": rounds,
@@ -188,7 +186,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--warmup", type=float, default=2)
     parser.add_argument("--publishers", type=int, default=1, help="publisher connections; events take turns")
-    parser.add_argument("--redis", metavar="URL", help="broker; else memory://")
+    parser.add_argument("--redis", metavar="URL", help="also with Redis there; `start` runs one for the bench alone")
     parser.add_argument("--max-ratio", type=float, metavar="R", help="fail above it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--peers", default="none", help=f"all, none, or a list of: {', '.join(PEERS)}")

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Target:
     port: int
     pid: int
     arguments: tuple[str, ...] = ()
+    broker: int | None = None
+    """The pid of a Redis that was started for it."""
 
 
 def build() -> None:
@@ -141,19 +143,24 @@ def make_tokens(path: Path, secret: str, count: int) -> None:
 
 @contextmanager
 def gateway(
-    connections: int, redis_url: str | None = None, *, tree: Path = ROOT, settings: Mapping[str, str] | None = None
+    connections: int, redis: str | None = None, *, tree: Path = ROOT, settings: Mapping[str, str] | None = None
 ) -> Iterator[Target]:
     """One gateway process as in production: tokens and publisher keys on.
 
-    `tree` is the source tree it is run from, `settings` are more of its environment variables.
+    `redis` is its broker's URL, or `start` for one of its own; else it is `memory://`. `tree` is the source tree it is
+    run from, `settings` are more of its environment variables.
     """
+    if redis == "start":
+        with redis_server() as (url, broker), gateway(connections, url, tree=tree, settings=settings) as target:
+            yield replace(target, broker=broker)
+        return
     port, log = free_port(), BUILD / "gateway.log"
     secret, key = secrets.token_hex(32), secrets.token_hex(16)
     env = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
     env |= {
         "PYTHONPATH": str(tree),
         "GATEWAY_PORT": str(port),
-        "GATEWAY_BROKER_URL": redis_url or "memory://",
+        "GATEWAY_BROKER_URL": redis or "memory://",
         "GATEWAY_CHANNEL_PREFIX": f"bench-{secrets.token_hex(4)}",
         "GATEWAY_JWT_SECRET": secret,
         "GATEWAY_PUBLISH_KEYS": key,

@@ -14,12 +14,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import ROOT, BenchError, Option, Result, Target, build, gateway, measure, need_descriptors, redis_server
-from peers import PEERS
+from harness import ROOT, BenchError, Option, Result, Target, build, gateway, measure, need_descriptors
+from peers import PEERS, built
 from report import Row, complaints, machine, medians, table
 
 SPARE_DESCRIPTORS = 500
@@ -171,13 +171,9 @@ class Server:
 
     @contextmanager
     def started(self, workload: Workload) -> Iterator[Target]:
-        with ExitStack() as stack:
-            url, broker = self.redis, tuple[str, ...]()
-            if self.redis == "start":
-                url, pid = stack.enter_context(redis_server())
-                broker = ("--broker-pid", str(pid)) if workload.tool == "crowd" else ()
-            running = gateway(workload.users, url, tree=self.tree, settings=workload.settings)
-            target = stack.enter_context(running)
+        with gateway(workload.users, self.redis, tree=self.tree, settings=workload.settings) as target:
+            counted = target.broker is not None and workload.tool == "crowd"
+            broker = ("--broker-pid", str(target.broker)) if counted else ()
             yield replace(target, name=self.name, arguments=target.arguments + broker)
 
 
@@ -245,14 +241,12 @@ def main() -> int:
     ours = [Server("memory", tree=args.tree.resolve())] if args.memory or not args.redis else []
     if args.redis:
         ours.append(Server("redis", args.redis, args.tree.resolve()))
-    peers = [Peer(name) for name in args.peers]
     changes = dict(change.split("=", 1) for change in args.set)
     measured: dict[str, dict[str, list[Result]]] = {}
     wrong: list[str] = []
     try:
         build()
-        for peer in peers:
-            PEERS[peer.name].build()
+        peers = [Peer(name) for name in built(args.peers)]
         for name in args.workload or WORKLOADS:
             print(f"{name} ...", file=sys.stderr)
             workload, servers = WORKLOADS[name], [*ours, *(peers if name in FOR_PEERS else ())]

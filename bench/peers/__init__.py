@@ -7,16 +7,16 @@ which starts the server and yields its `Target`. A peer that this machine cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from harness import Target
 
 from . import centrifugo, mercure, nchan
-from .common import Missing
+from .common import Missing, say
 
-__all__ = ["PEERS", "Missing", "Peer"]
+__all__ = ["PEERS", "Missing", "Peer", "built"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,15 @@ PEERS = {
     "mercure": Peer(mercure.build, mercure.run),
     "centrifugo": Peer(centrifugo.build, centrifugo.run),
 }
+
+
+def built(names: Iterable[str]) -> list[str]:
+    """Those of them that the machine can have; a line on stderr for each of the others."""
+    found = []
+    for name in names:
+        try:
+            PEERS[name].build()
+            found.append(name)
+        except Missing as missing:
+            say(f"{name} is left out: {missing}")
+    return found
