@@ -1,7 +1,7 @@
 """The real nginx with the shipped deploy/nginx/gateway.conf, on loopback, ended by its own pid.
 
-Of the shipped files only addresses are changed: the listening one, and those of the gateways, each in its `server`
-line with its parameters. Around them stands a main nginx.conf that is as unkind as an operator's may be: gzip and
+Of the shipped files only addresses are changed: the listening one, and those of the gateways, each in a `server` line
+with the shipped parameters. Around them stands a main nginx.conf that is as unkind as an operator's may be: gzip and
 caching are on for all sites.
 """
 
@@ -14,12 +14,19 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from servers import HOST, ROOT, STARTS_WITHIN, free_port, until
 
 SHIPPED = ROOT / "deploy" / "nginx"
@@ -31,9 +38,9 @@ needs_nginx = pytest.mark.skipif(
     reason="there is no nginx (TEST_NGINX names one; REQUIRE_SYSTEM_PACKAGES=1 makes this a failure)",
 )
 
-_MAIN = """
-{user}
-daemon off;
+UNCOUNTED = {"# 203.0.113.0/24            1;": "127.0.0.0/8 1;"}
+
+_UNKIND = """
 worker_processes {workers};
 pid {directory}/pid;
 error_log {directory}/log notice;
@@ -60,26 +67,41 @@ http {{
 class NginxServer:
     """`async with NginxServer(one.port, two.port) as nginx:` — `nginx.url` is what the outside sees.
 
-    gateways     ports for the shipped `server` lines, in order; a line that is left over points where nobody listens
+    gateways     their ports; shipped `server` lines that are left over point where nobody listens
+    main         text of the main nginx.conf, if it shall be another one; it writes to /tmp/ and its output only
+    overlays     folders of deploy/nginx that are laid over gateway/; `tls` makes itself a certificate
     locations    what else the site serves, as in gateway/locations/
-    replace      text of gateway.conf that shall read differently; it must be there
+    replace      text of the shipped files that shall read differently; it must be there
+    counted      whether this machine's address has the shipped limits of a client address
     connections  worker_connections
     """
 
     def __init__(
         self,
         *gateways: int,
+        main: str = "",
+        overlays: Sequence[str] = (),
         locations: str = "",
         replace: Mapping[str, str] | None = None,
+        counted: bool = True,
         workers: int = 2,
         connections: int = 1024,
     ) -> None:
         self.port = free_port()
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"{'https' if 'tls' in overlays else 'http'}://{HOST}:{self.port}"
         self._workers = workers
         self._directory = Path(tempfile.mkdtemp(prefix="test-nginx-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._write(gateways, locations, replace or {}, connections)
+        unkind = _UNKIND.format(directory=self._directory, workers=workers, connections=connections)
+        self._add("nginx.conf", self._written_here(main) if main else unkind)
+        self._add("gateway.conf", (SHIPPED / "gateway.conf").read_text())
+        for layer in ("gateway", *overlays):
+            shutil.copytree(SHIPPED / layer, self._directory / "gateway", dirs_exist_ok=True)
+        self._edit("gateway/servers.conf", lambda text: _at(text, gateways))
+        self._edit("gateway/listen.conf", self._on_loopback)
+        self._add("gateway/locations/test.conf", locations)
+        for text, other in (dict(replace or {}) | ({} if counted else UNCOUNTED)).items():
+            self._replace(text, other)
 
     @property
     def log(self) -> str:
@@ -118,7 +140,19 @@ class NginxServer:
     @property
     def _command(self) -> list[str]:
         assert NGINX is not None, "there is no nginx"
-        return [NGINX, "-p", f"{self._directory}/", "-c", "nginx.conf", "-e", f"{self._directory}/log"]
+        # Workers of a root's nginx become nobody, and may not look into the directory.
+        directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+        return [
+            NGINX,
+            "-p",
+            f"{self._directory}/",
+            "-c",
+            "nginx.conf",
+            "-e",
+            f"{self._directory}/log",
+            "-g",
+            directives,
+        ]
 
     def _spawn(self) -> None:
         assert self._process is None, "nginx is running"
@@ -141,29 +175,31 @@ class NginxServer:
         path = self._directory / name
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _write(self, gateways: tuple[int, ...], locations: str, replace: Mapping[str, str], connections: int) -> None:
-        main = _MAIN.format(
-            # Workers of a root's nginx become nobody, and may not look into the directory.
-            user="user root;" if os.geteuid() == 0 else "",
-            directory=self._directory,
-            workers=self._workers,
-            connections=connections,
-        )
-        site = (SHIPPED / "gateway.conf").read_text()
-        for text, other in replace.items():
-            assert text in site, f"gateway.conf does not say {text!r}"
-            site = site.replace(text, other)
-        files = {
-            "nginx.conf": main,
-            "gateway.conf": site,
-            "gateway/servers.conf": _at((SHIPPED / "gateway/servers.conf").read_text(), gateways),
-            "gateway/listen.conf": f"listen {HOST}:{self.port};",
-            "gateway/locations/test.conf": locations,
-        }
-        for name, text in files.items():
-            path = self._directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+    def _written_here(self, main: str) -> str:
+        for path, other in (("/tmp/", ""), ("/dev/stderr", "log"), ("/dev/stdout", "access"), ("conf.d/", "")):
+            main = main.replace(path, f"{self._directory}/{other}")
+        return main
+
+    def _on_loopback(self, listen: str) -> str:
+        """The shipped site at our port, with a certificate of our own if it asks for one."""
+        if "ssl_certificate" in listen:
+            certificate(self._directory)
+        listen = re.sub(r"^listen \d+", f"listen {HOST}:{self.port}", listen, flags=re.MULTILINE)
+        return listen.replace("/etc/nginx/tls/", f"{self._directory}/")
+
+    def _replace(self, text: str, other: str) -> None:
+        holding = [path for path in self._directory.rglob("*.conf") if text in path.read_text()]
+        assert holding, f"the shipped files do not say {text!r}"
+        for path in holding:
+            path.write_text(path.read_text().replace(text, other))
+
+    def _edit(self, name: str, change: Callable[[str], str]) -> None:
+        self._add(name, change((self._directory / name).read_text()))
+
+    def _add(self, name: str, text: str) -> None:
+        path = self._directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     async def __aenter__(self) -> Self:
         try:
@@ -185,9 +221,27 @@ class NginxServer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
+def certificate(directory: Path) -> None:
+    """fullchain.pem and privkey.pem for this machine, signed by nobody else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address(HOST))])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "fullchain.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+    (directory / "privkey.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
 def _at(servers: str, ports: tuple[int, ...]) -> str:
-    """The shipped `server` lines with these ports instead of their own."""
+    """The shipped `server` lines with these ports instead of their own; more of the last, if there are more ports."""
     lines = re.findall(r"^server \S+(.*;)$", servers, re.MULTILINE)
-    assert 0 < len(ports) <= len(lines), f"{len(ports)} gateways for {len(lines)} server lines"
+    assert ports and lines
     filled = [*ports, *(free_port() for _ in range(len(lines) - len(ports)))]
+    lines += lines[-1:] * (len(filled) - len(lines))
     return "\n".join(f"server {HOST}:{port}{rest}" for port, rest in zip(filled, lines, strict=True))

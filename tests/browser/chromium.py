@@ -33,6 +33,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-extensions",
     "--no-proxy-server",
+    "--ignore-certificate-errors",
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
     "--remote-debugging-port=0",
