@@ -53,6 +53,8 @@ class SSEEvent:
     retry        milliseconds the client shall wait before it reconnects (WHATWG HTML, 9.2.6)
     ttl          seconds after which it is no longer worth replaying
     key          of retained events with the same key only the newest need be replayed
+    cloudevent   attributes of the CloudEvent that it came as (JSON text, by `gateway.cloudevents`), for subscribers
+                 who ask for CloudEvents
     """
 
     event_type: str
@@ -63,6 +65,7 @@ class SSEEvent:
     retry: int | None = None
     ttl: float | None = None
     key: str | None = None
+    cloudevent: bytes | None = field(repr=False, default=None)
     data_json: bytes = field(init=False, repr=False, compare=False, default=b"")
 
     def __init__(
@@ -76,6 +79,7 @@ class SSEEvent:
         retry: int | None = None,
         ttl: float | None = None,
         key: str | None = None,
+        cloudevent: bytes | None = None,
     ) -> None:
         put = object.__setattr__
         put(self, "event_type", _event_type(event_type))
@@ -86,6 +90,7 @@ class SSEEvent:
         put(self, "retry", None if retry is None else int(_number("retry", retry, MAX_RETRY_MS, whole=True)))
         put(self, "ttl", None if ttl is None else _number("ttl", ttl, MAX_TTL))
         put(self, "key", None if key is None else _printable("key", key))
+        put(self, "cloudevent", cloudevent)
         put(self, "data_json", _data(data))
 
     @classmethod
@@ -115,6 +120,8 @@ class SSEEvent:
             head += f',"ttl":{_to_json(self.ttl)}'
         if self.key is not None:
             head += f',"key":{_to_json(self.key)}'
+        if self.cloudevent is not None:
+            return b'%b,"cloudevent":%b,"data":%b}' % (head.encode(), self.cloudevent, self.data_json)
         return b'%b,"data":%b}' % (head.encode(), self.data_json)
 
 
@@ -122,7 +129,8 @@ class Entry(NamedTuple):
     """An event as the broker hands it on: in an announcement, and when history is read.
 
     `id` is None for an event that is not retained. `previous` is the id of the event before it in its channel,
-    so that whoever has read that one knows that nothing lies between. `data` is the JSON text, never decoded.
+    so that whoever has read that one knows that nothing lies between. `data` and `cloudevent` are JSON text, never
+    decoded on the way.
     """
 
     channel: str
@@ -133,6 +141,15 @@ class Entry(NamedTuple):
     retry: int | None = None
     ttl: float | None = None
     key: str | None = None
+    occurred_at: str | None = None
+    cloudevent: bytes | None = None
+
+    @classmethod
+    def of(cls, event: SSEEvent, channel: str, id: EventId | None, previous: EventId | None) -> Entry:
+        """An event at its place."""
+        moment = None if event.occurred_at is None else event.occurred_at.isoformat()
+        data, cloudevent = event.data_json, event.cloudevent
+        return cls(channel, id, event.event_type, data, previous, event.retry, event.ttl, event.key, moment, cloudevent)
 
 
 def safe_lines(text: str) -> str:

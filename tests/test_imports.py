@@ -16,7 +16,17 @@ ROOT = Path(__file__).parent.parent
 
 # A layer's modules, packages with all that is in them. A new module needs a place here.
 LAYERS = {
-    "core": ("errors", "ids", "channels", "events", "event_stream", "frames", "publisher", "distribution"),
+    "core": (
+        "errors",
+        "ids",
+        "channels",
+        "events",
+        "cloudevents",
+        "event_stream",
+        "frames",
+        "publisher",
+        "distribution",
+    ),
     "loop": ("fair",),
     "settings": ("config", "setting_kinds", "setting_sources"),
     "auth": ("auth",),

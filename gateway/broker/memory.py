@@ -115,7 +115,7 @@ class MemoryBroker:
         return receipt
 
     def _store_and_announce(self, item: Publication, now: int) -> Receipt:
-        event, id, previous = item.event, None, None
+        id, previous = None, None
         channel = self._channels.get(item.channel)
         if self.retention:
             id = self._last = EventId(now, 0) if now > self._last.ms else EventId(self._last.ms, self._last.seq + 1)
@@ -123,7 +123,7 @@ class MemoryBroker:
             if channel is None:
                 channel = self._channels[item.channel] = _Channel()
             previous, channel.last = channel.last, id
-        entry = Entry(item.channel, id, event.event_type, event.data_json, previous, event.retry, event.ttl, event.key)
+        entry = Entry.of(item.event, item.channel, id, previous)
         if channel is not None and id is not None:
             channel.entries.append(entry)
             if len(channel.entries) > self._max_events:

@@ -1,4 +1,4 @@
-"""A request's body -> decoded JSON items.
+"""A request's body -> decoded items, and how each becomes an event: the gateway's own form, or CloudEvents.
 
 msgspec reads what is right six times as fast as the standard library, but tells less of what is wrong, and takes a
 little less (NaN, lone surrogates, numbers beyond any float). So what it does not take is read again by `json`, which
@@ -8,40 +8,94 @@ decides, and explains.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from .. import cloudevents
 from ..errors import InvalidRequest, TooLarge, UnsupportedType
+from ..events import SSEEvent
 
 CODINGS = ("gzip", "deflate", "identity")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
+CLOUDEVENT = "application/cloudevents+json"
+CLOUDEVENTS = "application/cloudevents-batch+json"
+_CLOUDEVENT_HEADERS = tuple(f"ce-{name}" for name in cloudevents.REQUIRED)
+
 _decode = msgspec.json.Decoder().decode
 
 
-async def items(request: web.Request, most: int) -> tuple[list[object], bool]:
-    """The decoded items of a body, at most so many, and whether they came as a batch."""
+class Items(NamedTuple):
+    """`read` makes an event of an item, or raises `InvalidEvent`. `batch` is whether they came as one."""
+
+    found: list[object]
+    batch: bool
+    read: Callable[[object], SSEEvent] = SSEEvent.from_envelope
+
+
+async def items(request: web.Request, most: int, *, to_subject: bool) -> Items:
+    """What a body holds, at most so many items. `to_subject`: a CloudEvent's subject is the user it is for."""
     content_type = request.content_type
-    if content_type == "application/json":
+    if content_type.startswith("application/cloudevents"):
+        items = _structured(content_type, await _body(request), to_subject)
+    elif any(name in request.headers for name in _CLOUDEVENT_HEADERS):
+        return await _binary(request, to_subject)
+    elif content_type == "application/json":
         body = _json(await _body(request))
         if not isinstance(body, list):
-            return [body], False
-        found = body
+            return Items([body], False)
+        items = Items(body, True)
     elif content_type in NDJSON:
         lines = [line for line in _utf8(await _body(request)).split("\n") if line.strip()]
-        found = [_json(line, f"[{index}]") for index, line in enumerate(lines)]
+        items = Items([_json(line, f"[{index}]") for index, line in enumerate(lines)], True)
     else:
-        raise UnsupportedType(
-            f"{content_type} is not read here; send application/json (an event, or an array of events) "
-            "or application/x-ndjson (an event a line)"
-        )
-    if not found:
+        raise _unsupported(content_type)
+    if not items.found and content_type != CLOUDEVENTS:  # which may be empty, as its specification has it
         raise InvalidRequest("the batch is empty")
-    if len(found) > most:
-        raise TooLarge(f"the batch has {len(found)} events; at most {most} (GATEWAY_MAX_BATCH_EVENTS) are taken")
-    return found, True
+    if len(items.found) > most:
+        raise TooLarge(f"the batch has {len(items.found)} events; at most {most} (GATEWAY_MAX_BATCH_EVENTS) are taken")
+    return items
+
+
+def _structured(content_type: str, content: bytes, to_subject: bool) -> Items:
+    if content_type not in (CLOUDEVENT, CLOUDEVENTS):
+        raise UnsupportedType(f"of CloudEvents' formats {CLOUDEVENT} and {CLOUDEVENTS} are read here")
+    body, batch = _json(content), content_type == CLOUDEVENTS
+    if isinstance(body, list) is not batch:
+        belongs = f"an array belongs to {CLOUDEVENTS}, one event to {CLOUDEVENT}"
+        raise InvalidRequest(f"the body is not what Content-Type says: {belongs}", field="Content-Type")
+    read = partial(cloudevents.read, to_subject=to_subject, decode=_json)
+    return Items(body if isinstance(body, list) else [body], batch, read)
+
+
+async def _binary(request: web.Request, to_subject: bool) -> Items:
+    """The data is the body, and each attribute a header."""
+    if request.content_type == "application/x-www-form-urlencoded":  # what curl says by itself
+        raise UnsupportedType("the body is no form; say what it is, for example Content-Type: application/json")
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        prefix, attribute = name[:3].lower(), name[3:].lower()
+        if prefix == "ce-" and attribute in headers:
+            raise InvalidRequest("is given twice", field=prefix + attribute)
+        if prefix == "ce-":
+            headers[attribute] = value
+    body, content_type = await _body(request), request.headers.get(hdrs.CONTENT_TYPE)
+    return Items(
+        [body],
+        False,
+        lambda _: cloudevents.read_binary(headers, content_type, body, to_subject=to_subject, decode=_json),
+    )
+
+
+def _unsupported(content_type: str) -> UnsupportedType:
+    return UnsupportedType(
+        f"{content_type} is not read here; send application/json (an event, or an array of events), "
+        f"application/x-ndjson (an event a line), or CloudEvents ({CLOUDEVENT}, {CLOUDEVENTS}, or ce- headers)"
+    )
 
 
 async def _body(request: web.Request) -> bytes:

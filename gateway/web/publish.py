@@ -88,17 +88,18 @@ async def _items(
     request: web.Request, gateway: Gateway, publisher: Publisher, channel_of: ChannelOf
 ) -> tuple[list[Publication], bool]:
     """What the body asks to publish, every item checked, and whether it came as a batch."""
-    envelopes, batch = await bodies.items(request, gateway.settings.max_batch_events)
+    to_subject = channel_of is _own_user
+    found, batch, read = await bodies.items(request, gateway.settings.max_batch_events, to_subject=to_subject)
     key, most = _idempotency_key(request), gateway.settings.max_event_bytes
     items = []
-    for index, envelope in enumerate(envelopes):
+    for index, item in enumerate(found):
         try:
-            event = SSEEvent.from_envelope(envelope)
+            event = read(item)
             channel = channel_of(event)
         except InvalidEvent as error:
             raise (InvalidEvent.at(index, error) if batch else error) from None
-        if len(event.data_json) > most:
-            raise _too_large(event, index if batch else None, most)
+        if (size := len(event.data_json) + len(event.cloudevent or b"")) > most:
+            raise _too_large(size, index if batch else None, most)
         publisher.require(channel)
         items.append(Publication(channel, event, f"{key}/{index}" if key and batch else key))
     return items, batch
@@ -107,7 +108,7 @@ async def _items(
 async def _to_broker(gateway: Gateway, items: list[Publication], kind: str) -> list[Receipt]:
     outcome = "unavailable"
     try:
-        receipts = await gateway.relay.broker.publish(items)
+        receipts = await gateway.relay.broker.publish(items) if items else []
         outcome = "accepted"
         return receipts
     except BrokerUnavailable as error:
@@ -116,9 +117,8 @@ async def _to_broker(gateway: Gateway, items: list[Publication], kind: str) -> l
         gateway.metrics.published_of(kind, outcome).inc(len(items))
 
 
-def _too_large(event: SSEEvent, index: int | None, most: int) -> TooLarge:
+def _too_large(size: int, index: int | None, most: int) -> TooLarge:
     field = "data" if index is None else f"[{index}].data"
-    size = len(event.data_json)
     return TooLarge(f"is {size} bytes; at most {most} (GATEWAY_MAX_EVENT_BYTES) are taken", field=field)
 
 

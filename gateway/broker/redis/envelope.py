@@ -31,6 +31,8 @@ class _Envelope(msgspec.Struct):
     retry: int | None = None
     ttl: float | None = None
     key: str | None = None
+    occurred_at: str | None = None
+    cloudevent: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
@@ -65,9 +67,11 @@ def _stored(channel: str, id: bytes, *fields: bytes) -> Entry:
 
 
 def published_by_hand(channel: str, payload: bytes) -> Entry:
-    """A raw `PUBLISH`: validated in full, delivered live, not retained."""
-    event = SSEEvent.from_envelope(json.loads(payload))
-    return Entry(channel, None, event.event_type, event.data_json, None, event.retry, event.ttl, event.key)
+    """A raw `PUBLISH`, or without retention any: validated in full, delivered live, not retained."""
+    envelope = json.loads(payload)
+    cloudevent = envelope.pop("cloudevent", None) if isinstance(envelope, dict) else None
+    entry = Entry.of(SSEEvent.from_envelope(envelope), channel, None, None)
+    return entry if cloudevent is None else entry._replace(cloudevent=json.dumps(cloudevent).encode())
 
 
 def _entry(channel: str, id: EventId, previous: EventId, envelope: _Envelope) -> Entry:
@@ -87,4 +91,6 @@ def _entry(channel: str, id: EventId, previous: EventId, envelope: _Envelope) ->
         envelope.retry,
         envelope.ttl,
         envelope.key,
+        envelope.occurred_at,
+        bytes(envelope.cloudevent) or None,
     )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.broker.redis.envelope import REMEMBERED_SIZE, announced, stored
 from gateway.errors import InvalidEvent
-from gateway.events import SSEEvent
+from gateway.events import Entry, SSEEvent
 from gateway.ids import EventId
 
 CHANNEL = "user:alice"
@@ -98,6 +100,7 @@ def test_huge_is_no_reason_to_refuse() -> None:
             "sync.done", "42", {"text": 'ü"\\\u2028\x00\x7f🎉', "n": [1.5, -0.0, 10**40]}, retry=0, ttl=0, key="k"
         ),
         SSEEvent("x", data="x" * 70_000, occurred_at="2026-01-01T00:00:00+00:00", id="mine"),
+        SSEEvent("x", data=1, cloudevent=b'{"id":"7","source":"/billing"}'),
     ],
 )
 def test_stored_is_what_was_published(event: SSEEvent) -> None:
@@ -105,7 +108,14 @@ def test_stored_is_what_was_published(event: SSEEvent) -> None:
     entry = stored(CHANNEL, b"5-1", [b"e", event.to_envelope(), b"p", b"4-0"])
     assert (entry.id, entry.previous) == (EventId(5, 1), EventId(4, 0))
     assert (entry.event_type, entry.data) == (event.event_type, event.data_json)
-    assert (entry.retry, entry.ttl, entry.key) == (event.retry, event.ttl, event.key)
+    assert entry == Entry.of(event, CHANNEL, EventId(5, 1), EventId(4, 0))
+
+
+def test_a_cloudevent_without_retention() -> None:
+    """It comes back as one published by hand, with its attributes."""
+    event = SSEEvent("x", data=1, cloudevent=b'{"id":"7","source":"/billing"}')
+    entry = announced(CHANNEL, event.to_envelope())
+    assert (entry.id, json.loads(entry.cloudevent or b"")) == (None, {"id": "7", "source": "/billing"})
 
 
 def test_an_entry_is_parsed_once_for_all_who_read_it() -> None:
