@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 REQUEST_HEADERS = "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID"
-RESPONSE_HEADERS = "RateLimit, RateLimit-Policy, Retry-After"
+RESPONSE_HEADERS = "Heartbeat-Interval, RateLimit, RateLimit-Policy, Retry-After"
 PREFLIGHT_SECONDS = 7200
 """Chromium keeps it no longer. An origin that was taken off the list is refused at once all the same: by the answer."""
 

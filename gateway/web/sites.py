@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from .. import fair
-from . import headers, health, openapi, publish, siblings, stream, tickets, users
+from . import headers, health, javascript, openapi, publish, siblings, stream, tickets, users
 from .context import GATEWAY, Gateway
 from .cors import Cors
 from .problems import problems
@@ -32,7 +32,7 @@ Bind = Callable[[int], socket.socket]
 
 def public_routes() -> list[web.RouteDef]:
     """For subscribers, who are anywhere."""
-    return [*stream.routes(), *tickets.routes(), *health.routes()]
+    return [*stream.routes(), *tickets.routes(), *javascript.routes(), *health.routes()]
 
 
 def internal_routes() -> list[web.RouteDef]:

@@ -85,6 +85,7 @@ async def _begin(request: web.Request, gateway: Gateway, carrier: Carrier) -> Ev
     if request.transport is None or request.transport.is_closing():
         raise ConnectionResetError("the client left before the stream began")
     response = _response(settings.send_timeout)
+    response.headers["Heartbeat-Interval"] = f"{settings.heartbeat_interval:g}"
     await response.prepare(request)
     response.stop_streaming()  # ends the ping task: the gateway's heartbeat serves all connections
     await response.wait()  # takes the task's exception, which else would hold the request in a cycle

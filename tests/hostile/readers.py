@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,16 +12,16 @@ from typing import Any, NamedTuple
 import aiohttp
 import httpx
 import httpx_sse
-import pytest
 import requests
 import sseclient
 from aiohttp_sse_client.client import EventSource
+from npm import ran
 
 from gateway.event_stream import EventStreamParser
 
 LAST = "last"
 WITHIN = 60.0
-NODE = Path(__file__).with_name("node")
+READER = Path(__file__).with_name("reader.mjs")
 
 
 class Seen(NamedTuple):
@@ -115,34 +113,8 @@ async def by_aiohttp_sse_client(url: str) -> list[Seen]:
 
 
 async def by_npm_eventsource(url: str) -> list[Seen]:
-    process = await asyncio.create_subprocess_exec(
-        "node", str(NODE / "reader.mjs"), url, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(WITHIN):
-            out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0
+    out = await ran("node", str(READER), url, within=WITHIN)
     return [Seen(**json.loads(line)) for line in out.splitlines()]
-
-
-def install_npm_eventsource() -> None:
-    """Skips, with a word, where there is no node, or its package cannot be had."""
-    npm = shutil.which("npm")
-    if shutil.which("node") is None or npm is None:
-        pytest.skip("there is no node with npm")
-    if (NODE / "node_modules" / "eventsource").exists():
-        return
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    try:
-        done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        pytest.skip("`npm ci` had no answer within 90 s")
-    if done.returncode:
-        pytest.skip(f"`npm ci` failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
 async def _in_a_thread(read: Callable[[], list[Seen]]) -> list[Seen]:

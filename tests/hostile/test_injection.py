@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from browser.chromium import browser, needs_chromium
 from hostile.poison import Attempt, by_hand, published, stored
-from hostile.readers import LAST, READERS, Seen, install_npm_eventsource
+from hostile.readers import LAST, READERS, Seen
+from npm import need_node
 from redis.asyncio import Redis
 from servers import until
 from web.inprocess import JSON, Served, served
@@ -38,7 +39,7 @@ class Expected:
 def reader(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name == "npm eventsource":
-        install_npm_eventsource()
+        need_node()
     return name
 
 

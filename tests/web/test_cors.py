@@ -59,7 +59,7 @@ async def test_a_preflight_is_answered(path: str) -> None:
             "Access-Control-Allow-Origin": ORIGIN,
             "Access-Control-Allow-Credentials": "true",
             "Access-Control-Allow-Headers": ", ".join(HEADERS),
-            "Access-Control-Expose-Headers": "RateLimit, RateLimit-Policy, Retry-After",
+            "Access-Control-Expose-Headers": "Heartbeat-Interval, RateLimit, RateLimit-Policy, Retry-After",
             "Access-Control-Max-Age": "7200",
         }
 

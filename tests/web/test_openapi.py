@@ -26,7 +26,7 @@ EVENT = {"event_type": "x", "user_id": "alice", "data": None}
 OPERATIONS = [
     *(
         (name, mode)
-        for name in ("livez", "readyz", "metrics", "openapi", "issueTicket")
+        for name in ("livez", "readyz", "metrics", "openapi", "javaScriptClient", "issueTicket")
         for mode in [GenerationMode.POSITIVE]
     ),
     *(
