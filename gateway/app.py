@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
+import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from functools import partial
@@ -74,6 +76,7 @@ def run(settings: Settings, warnings: Iterable[str] = ()) -> int:
         log.warning("config.warning", detail=warning)
     if not settings.dev:
         settings.require_authentication()
+    _take_descriptors()
     if settings.workers > 1:
         build(settings)  # what is wrong with the settings is said once, and here
         return supervise(settings, serve)
@@ -115,7 +118,9 @@ def _tell(gateway: Gateway, port: int) -> None:
     """Where it listens."""
     settings, place = gateway.settings, gateway.place
     scheme, internal_port = settings.broker_url.partition(":")[0], settings.internal_port
-    log.info("gateway.listening", host=settings.host, port=port, internal_port=internal_port, broker=scheme)
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    where = {"host": settings.host, "port": port, "internal_port": internal_port}
+    log.info("gateway.listening", **where, broker=scheme, descriptors=descriptors)
     if settings.dev and (place is None or place.number == 0):
         public, internal = (f"http://{settings.host}:{number}" for number in (port, internal_port or port))
         print(_WELCOME.format(public=public, internal=internal, broker=scheme), flush=True)
@@ -178,6 +183,14 @@ def _owned(gateway: Gateway, name: str, work: Coroutine[Any, Any, None]) -> asyn
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)
     return task
+
+
+def _take_descriptors() -> None:
+    """As many as this process may have, since each stream takes one: what it begins with is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard or hard == resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _refuse_slow_parser() -> None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -208,13 +208,16 @@ class GatewayProcess:
     """`gateway serve` in a process of its own, with the given GATEWAY_* settings and no others.
 
     `wait_for` is the path that must answer 200 before the `async with` body runs (`/readyz`; `/livez` where the
-    broker is away on purpose). Logs go to `log_path`; `log` is what was written so far.
+    broker is away on purpose). `before` is a command that runs it. Logs go to `log_path`; `log` is what was written so
+    far.
     """
 
-    def __init__(self, settings: Mapping[str, str], *arguments: str, wait_for: str = "/readyz") -> None:
+    def __init__(
+        self, settings: Mapping[str, str], *arguments: str, wait_for: str = "/readyz", before: Sequence[str] = ()
+    ) -> None:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
-        self._arguments = arguments
+        self._command = (*before, sys.executable, "-m", "gateway", "serve", *arguments)
         self._wait_for = wait_for
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
         self._env = inherited | {"GATEWAY_HOST": HOST, "GATEWAY_PORT": str(self.port)} | dict(settings)
@@ -238,7 +241,7 @@ class GatewayProcess:
     async def start(self) -> None:
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", "serve", *self._arguments),
+                *self._command,
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

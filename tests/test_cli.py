@@ -473,7 +473,7 @@ def test_publish_needs_one_target_and_a_type(argv: list[str], capsys: pytest.Cap
 # --- help
 
 
-@pytest.mark.parametrize("command", ["serve", "config", "token", "publish", "bench"])
+@pytest.mark.parametrize("command", ["serve", "config", "health", "token", "publish", "bench"])
 def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command's help has examples of it."""
     with pytest.raises(SystemExit) as caught:

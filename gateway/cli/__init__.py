@@ -10,12 +10,12 @@ import argparse
 
 from ..config import ConfigError
 from ..errors import InvalidEvent
-from . import bench, config, publish, serve, token
+from . import bench, config, health, publish, serve, token
 from .common import Stop, complain
 
 __all__ = ["main"]
 
-COMMANDS = (serve, config, token, publish, bench)
+COMMANDS = (serve, config, health, token, publish, bench)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
-from conformance.event_stream import EventStreamParser
 from nginx import NginxServer, needs_nginx
 from web.inprocess import served
+
+from gateway.event_stream import EventStreamParser
 
 MANY = 20
 
