@@ -10,6 +10,7 @@ GatewayError
 ├── Conflict            409
 ├── RateLimited         429  carries `retry_after`
 ├── BrokerUnavailable   503  carries `retry_after`
+├── NoGateway           502  what a client found at an address
 ├── KeysUnavailable     503  carries `retry_after`
 └── AtCapacity          503  carries `retry_after`
 """
@@ -118,6 +119,14 @@ class BrokerUnavailable(GatewayError):
 
     def __init__(self, detail: str = "", *, field: str | None = None, retry_after: float | None = 1.0) -> None:
         super().__init__(detail, field=field, retry_after=retry_after)
+
+
+class NoGateway(GatewayError):
+    """What answers at an address is no gateway; only clients come upon it."""
+
+    status = 502
+    slug = "no-gateway"
+    title = "No gateway answers there"
 
 
 class KeysUnavailable(GatewayError):

@@ -50,6 +50,7 @@ class EventStreamParser:
 
     retry          the reconnection time in ms, None until one was given
     last_event_id  what the client would send as `Last-Event-ID` if the stream ended now
+    first_id       the first id that took effect in this stream: with a gateway, where it begins
     comments       how many comment lines there were
     ignored        the first lines that mean nothing: unknown fields, a malformed retry, an id with NUL
     at_a_boundary  whether what was fed ended with a block: of what comes next nothing has been seen
@@ -58,6 +59,7 @@ class EventStreamParser:
     def __init__(self, *, last_event_id: str = "", longest: int = LONGEST) -> None:
         self.retry: int | None = None
         self.last_event_id = last_event_id
+        self.first_id = ""
         self.comments = 0
         self.ignored: list[str] = []
         self.at_a_boundary = True
@@ -135,6 +137,7 @@ class EventStreamParser:
 
     def _dispatch(self) -> Event | None:
         self.last_event_id = self._sticky_id
+        self.first_id = self.first_id or self._id or ""
         type, data, id = self._type, self._data, self._id
         self._type, self._data, self._id, self._data_size = "", [], None, 0
         if not data:

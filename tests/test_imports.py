@@ -60,12 +60,12 @@ MAY_IMPORT = {
 
 # Who may import what; the names are modules, with all that is below them.
 ONLY_THESE = {
-    ("aiohttp", "aiohttp_sse"): ("web", "app", "cli", "client.http"),
+    ("aiohttp", "aiohttp_sse"): ("web", "app", "cli", "client.http", "client.subscriber"),
     ("redis", "hiredis"): ("broker.redis", "client.redis"),
 }
 CLIENT_OF_BROKER = ("broker.base", "broker.redis.publisher", "broker.redis.connect")
 ADAPTERS = ("broker.memory", "broker.memory_registry", "broker.redis")
-TRANSPORTS = ("client.http", "client.redis")
+TRANSPORTS = ("client.http", "client.redis", "client.subscriber.http")
 IO_AND_CLOCK = [
     "asyncio",
     "os",
@@ -82,7 +82,7 @@ IO_AND_CLOCK = [
 
 
 class Import(NamedTuple):
-    """One imported module, by its full name; `deferred` when it is imported by a call, not with its importer."""
+    """One imported module, by its full name; `deferred` when it is imported by a call, or for types only."""
 
     file: str
     line: int
@@ -104,17 +104,19 @@ def imports(root: Path) -> Iterator[Import]:
     modules = sources(root)
     for name, file in modules.items():
         tree = ast.parse(file.read_text(), str(file))
-        in_functions = {
-            node
-            for function in ast.walk(tree)
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-            for node in ast.walk(function)
-        }
+        deferred = {node for place in ast.walk(tree) if defers(place) for node in ast.walk(place)}
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         for node in ast.walk(tree):
             for target in targets(node, package, modules):
                 line = getattr(node, "lineno", 0)
-                yield Import(str(file.relative_to(root)), line, name, target, node in in_functions)
+                yield Import(str(file.relative_to(root)), line, name, target, node in deferred)
+
+
+def defers(node: ast.AST) -> bool:
+    """Whether what it holds is not executed when its module is imported."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def targets(node: ast.AST, package: str, modules: dict[str, Path]) -> list[str]:
@@ -189,7 +191,7 @@ def the_client_takes_little_of_the_broker(found: Import) -> str | None:
 
 def the_client_loads_what_it_uses(found: Import) -> str | None:
     if within(found.target, *TRANSPORTS) and not found.deferred and found.importer != found.target:
-        return f"{' and '.join(TRANSPORTS)} are imported when one is chosen, inside a function"
+        return f"{', '.join(TRANSPORTS)}: imported when one is used, inside a function"
     return None
 
 
@@ -286,7 +288,7 @@ def test_importing_it_is_cheap(module: str) -> None:
         ("web/x.py", "if True:\n  from ..cli import main", 2, "gateway.cli", "of this package web"),
         ("client/x.py", "from ..broker.base import B", 1, "gateway.broker.base", "of the client only client.redis"),
         ("client/redis.py", "from ..broker import memory", 1, "gateway.broker.memory", "of the broker the client"),
-        ("client/choose.py", "from .http import T", 1, "gateway.client.http", "client.http and client.redis are"),
+        ("client/choose.py", "from .http import T", 1, "gateway.client.http", "client.http, client.redis"),
     ],
 )
 def test_a_broken_rule_is_told_with_its_place(
@@ -307,6 +309,7 @@ def test_a_broken_rule_is_told_with_its_place(
         ("hub/hub.py", "from ..ids import EventId\nfrom .x import X\nfrom . import x\nimport asyncio"),
         ("broker/redis/link.py", "from ..base import B\nfrom redis.asyncio import Redis\nimport hiredis"),
         ("client/choose.py", "from .. import config\n\ndef f():\n    from .http import T\n    from . import redis"),
+        ("client/x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .http import T"),
         ("client/redis.py", "import redis\nfrom ..broker.base import B\nfrom ..broker.redis.connect import client"),
         ("telemetry/metrics.py", "from .. import __version__\nfrom ..hub import Hub"),
     ],

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from yarl import URL
 
 from .. import channels
+from ..client import address
 from ..errors import GatewayError
 from ..events import SSEEvent
 
@@ -22,8 +23,6 @@ PROBE = -1
 
 EVENT_TTL = 60.0
 """Seconds after which a client that comes back is not given a run's events any more."""
-
-_EXPECTED = "expected the gateway's address, without credentials, such as http://127.0.0.1:8080"
 
 
 class CannotRun(GatewayError):
@@ -49,14 +48,7 @@ class Address:
     url: URL = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        try:
-            url = URL(self.base)
-        except ValueError:  # its text may quote a password
-            raise ValueError(_EXPECTED) from None
-        if url.scheme not in ("http", "https") or not url.raw_host or url.user or url.password:
-            raise ValueError(_EXPECTED)
-        if url.raw_query_string or url.raw_fragment:
-            raise ValueError("must have neither a query nor a fragment")
+        url = address.checked(self.base)
         object.__setattr__(self, "url", url)
         object.__setattr__(self, "base", str(url).rstrip("/"))
 

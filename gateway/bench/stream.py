@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from ..client import answers
+from ..client.address import unreachable
 from .plan import Address
 from .wire import Broken, Item, Reader
 
@@ -101,17 +101,8 @@ async def open_stream(stream: Stream, address: Address, tls: ssl.SSLContext | No
     except TimeoutError:
         stream.close()
         raise NotOpened(f"no answer within {OPEN_WITHIN:g} s") from None
-    except ssl.SSLCertVerificationError as error:
-        raise NotOpened(f"its certificate does not verify ({error.verify_message})") from None
     except OSError as error:
-        raise NotOpened(f"cannot connect ({_why(error)})") from None
-
-
-def _why(error: OSError) -> str:
-    """In few words: asyncio's own texts hold every address that was tried."""
-    if error.errno is not None and error.errno > 0 and not isinstance(error, ssl.SSLError):
-        return os.strerror(error.errno)
-    return " ".join(str(error.strerror or error).split())
+        raise NotOpened(unreachable(error)) from None
 
 
 def _parse(head: bytes) -> tuple[int | None, dict[str, str]]:
@@ -131,11 +122,6 @@ def _refusal(answer: bytes) -> tuple[str, int | None]:
     if status is None:
         return "what answers does not speak HTTP", None
     kind = fields.get("content-type", "").partition(";")[0].strip()
-    if kind == "application/problem+json":
-        try:
-            problem = json.loads(body)
-            said = [str(problem[name]) for name in ("title", "detail") if problem.get(name)]
-            return " ".join(f"{status} {': '.join(said)}".split())[:300], status
-        except (ValueError, AttributeError, RecursionError):
-            pass
+    if any(said := answers.problem(kind, body)):
+        return f"{status} {': '.join(filter(None, (said.title, said.detail)))}", status
     return f"{status} {kind or 'without a content type'}, not an event stream", status

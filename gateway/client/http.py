@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-
 import aiohttp
 from yarl import URL
 
@@ -23,10 +21,8 @@ from ..errors import (
     UnsupportedType,
 )
 from ..events import SSEEvent
+from . import address, answers
 from .perloop import PerLoop
-
-MAX_ANSWER_BYTES = 16_384
-MAX_DETAIL = 300
 
 _ANSWERS: tuple[type[GatewayError], ...] = (
     InvalidRequest,
@@ -45,7 +41,7 @@ class HttpTransport:
     """Publishes through `base`, the gateway's address, which may have a path. `ValueError` for a bad one."""
 
     def __init__(self, base: str, key: str | None = None) -> None:
-        self._base = _checked(base)
+        self._base = address.base(base)
         self._headers = {"Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -76,21 +72,6 @@ def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar())
 
 
-def _checked(base: str) -> str:
-    expected = "expected the gateway's address, such as http://gateway:8080"
-    try:
-        url = URL(base)
-    except ValueError:  # its text may quote a password
-        raise ValueError(expected) from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(expected)
-    if url.user is not None or url.password is not None:
-        raise ValueError("must not hold credentials; the publisher key goes into GATEWAY_PUBLISHER_KEY")
-    if url.query_string or url.fragment:
-        raise ValueError("must have neither a query nor a fragment")
-    return str(url).rstrip("/")
-
-
 def _path(channel: str) -> str:
     if channel == BROADCAST:
         return "/v1/broadcast"
@@ -105,14 +86,15 @@ async def _start_of(response: aiohttp.ClientResponse) -> bytes:
     body = b""
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
+        if len(body) > answers.MAX_BYTES:
             break
     return body
 
 
 def _refusal(response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
-    status, detail = response.status, _detail(response, body)
-    retry_after = _seconds(response.headers.get("Retry-After", ""))
+    status, said = response.status, answers.problem(response.headers.get("Content-Type"), body)
+    detail = said.detail or said.title
+    retry_after = answers.retry_after(response.headers.get("Retry-After"))
     if status >= 500 or status == _REQUEST_TIMEOUT:
         return BrokerUnavailable(detail or f"HTTP {status}", retry_after=retry_after)
     if status in _BY_STATUS:
@@ -120,22 +102,7 @@ def _refusal(response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
     return InvalidRequest(f"HTTP {status}, not 202: is GATEWAY_PUBLISHER_URL the gateway's address?")
 
 
-def _detail(response: aiohttp.ClientResponse, body: bytes) -> str:
-    """What a problem document says (RFC 9457). Other bodies are not the gateway's, and are not logged."""
-    if response.content_type != "application/problem+json":
-        return ""
-    try:
-        problem = json.loads(body)
-        return str(problem.get("detail") or problem.get("title") or "")[:MAX_DETAIL]
-    except (ValueError, AttributeError, RecursionError):
-        return ""
-
-
-def _seconds(header: str) -> float | None:
-    return float(header) if header.isascii() and header.isdigit() else None
-
-
 def _without_url(error: Exception) -> str:
     """The error in one line. A response error's own text quotes the URL, which holds the user id."""
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return " ".join(f"{type(error).__name__}: {text}".split())[:MAX_DETAIL]
+    return " ".join(f"{type(error).__name__}: {text}".split())[: answers.MAX_TEXT]

@@ -58,7 +58,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["--to", "all"], "--to all: expected one of users, topic, broadcast"),
         (["--seconds", "1e6"], "--rate times --seconds: at most 1,000,000 events are accounted for"),
         (["--url", "redis://h"], "--url redis://h: expected the gateway's address, "),
-        (["--url", "http://u:hunter2@h"], "--url http://u:********@h: expected the gateway's address, "),
+        (["--url", "http://u:hunter2@h"], "--url http://u:********@h: must not hold credentials"),
         (["--publish-url", "h:80"], "--publish-url h:80: expected the gateway's address, "),
         (["--token", "hunter2"], "the token is no JWT with a user id as its sub; `gateway token` makes one"),
         (["--token", ""], "the token is no JWT with a user id as its sub; `gateway token` makes one"),
