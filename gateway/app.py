@@ -42,14 +42,16 @@ log = structlog.get_logger(__name__)
 def build(settings: Settings, place: Place | None = None) -> web.Application:
     """The application of one process, at its place among the workers if there are some."""
     _refuse_slow_parser()
+    broker = adapters.broker(settings)
     hub = Hub(
         max_buffer=settings.max_buffer_bytes,
         join_window=settings.join_window_ms / 1000,
         tail_bytes=settings.tail_bytes,
+        now_ms=broker.now_ms,
     )
     relay = Relay(
         hub,
-        adapters.broker(settings),
+        broker,
         linger=settings.linger_seconds,
         replay_page=settings.replay_page,
         send_timeout=settings.send_timeout,

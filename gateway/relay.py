@@ -9,24 +9,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from .broker.base import Broker
+from .distribution import Distribution
 from .errors import BrokerUnavailable
 from .frames import cursor_frame
 from .healing import RETRY_READ_EVERY, Healing, until_available
-from .hub import Advance, CloseReason, Connection, Hub, State, replayed
+from .hub import Advance, Cause, CloseReason, Connection, Hub, State, replayed
 from .ids import START, EventId
 
 POLL_SOCKET_EVERY = 0.05
 LOOK_AT_SOCKET_EVERY = 1.0
 DROPPED_PER_TURN = 100
+CATCH_UP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 Drained = Callable[[], Awaitable[None]]
 
 
+class Outcome(enum.StrEnum):
+    """How a catch-up ended; a label of `gateway_catch_ups_total`."""
+
+    MEMORY = "memory"
+    """Live, by what this process still had."""
+    HISTORY = "history"
+    """Live, after reading the broker's history."""
+    GAP = "gap"
+    """Live, and told that something may be lost."""
+    ENDED = "ended"
+    """The stream ended before."""
+
+
 class Relay:
-    """Guides connections to the tip.
+    """Guides connections to the tip. What it counts is read by metrics: `catch_ups`, and the seconds they took.
 
     linger        seconds a channel stays subscribed after its last connection left (reconnects are common)
     replay_page   entries read from history at a time
@@ -39,6 +56,9 @@ class Relay:
         self.hub = hub
         self.broker = broker
         self.healing = Healing(hub, broker)
+        self.catch_ups: Counter[tuple[Cause, Outcome]] = Counter()
+        self.catch_up_seconds = Distribution(*CATCH_UP_BUCKETS)
+        self.history_reads = 0
         self._linger = linger
         self._replay_page = replay_page
         self._send_timeout = send_timeout
@@ -111,26 +131,49 @@ class Relay:
 
     def is_live(self, connection: Connection) -> bool:
         """Whether it is at the tip, or could be brought there at once."""
-        return connection.close_reason is None and self.hub.advance(connection) is Advance.LIVE
+        if connection.close_reason is not None or self.hub.advance(connection) is not Advance.LIVE:
+            return False
+        self._count(connection, Outcome.MEMORY, 0)
+        return True
 
     async def catch_up(self, connection: Connection, drained: Drained) -> None:
         """Bring the connection to the tip; returns when it is live, or was closed.
 
         `drained` waits until what is buffered for it is below the low-water mark; it is cancelled when that takes long.
         """
+        if connection.close_reason is not None:
+            return
+        clock, outcome = asyncio.get_running_loop().time, Outcome.ENDED
+        began = clock()
+        try:
+            outcome = await self._brought_to_the_tip(connection, drained)
+        finally:
+            self._count(connection, outcome, clock() - began)
+
+    async def _brought_to_the_tip(self, connection: Connection, drained: Drained) -> Outcome:
         told: EventId | None = None  # a gap, for whatever was lost up to here
+        outcome = Outcome.MEMORY
         if connection.state is State.BEHIND and not self.broker.retention:
             connection.close(CloseReason.SLOW)
         while connection.close_reason is None:
-            outcome = self.hub.advance(connection)
-            if outcome is Advance.FULL:
+            needed = self.hub.advance(connection)
+            if needed is Advance.FULL:
                 await self._drained(connection, drained)
-            elif outcome is Advance.NEEDS_HISTORY:
+            elif needed is Advance.NEEDS_HISTORY:
+                outcome = Outcome.HISTORY
                 told = await self._replay_a_page(connection, drained, told)
+            elif told is None:
+                return outcome
             else:
-                if told is not None and connection.cursor is not None:
+                if connection.cursor is not None:
                     connection.put(cursor_frame(connection.cursor))
-                return
+                return Outcome.GAP
+        return Outcome.ENDED
+
+    def _count(self, connection: Connection, outcome: Outcome, seconds: float) -> None:
+        self.catch_ups[connection.cause, outcome] += 1
+        if outcome is not Outcome.ENDED:
+            self.catch_up_seconds.observe(seconds)
 
     async def _replay_a_page(self, connection: Connection, drained: Drained, told: EventId | None) -> EventId | None:
         cursor = connection.cursor
@@ -138,6 +181,7 @@ class Relay:
         try:
             if await self._nothing_in_the_others(connection, cursor):
                 return told
+            self.history_reads += 1
             page = await self.broker.read(connection.channels, cursor, self._replay_page)
         except BrokerUnavailable:
             await asyncio.sleep(RETRY_READ_EVERY)
@@ -170,6 +214,7 @@ class Relay:
         lacking = [name for name in connection.channels if not self.hub.channels[name].covers(cursor)]
         if connection.unknown is not None or not 0 < len(lacking) < len(connection.channels):
             return False
+        self.history_reads += 1
         page = await self.broker.read(lacking, cursor, 1)
         if page.entries or page.lost or page.upto != page.tip or connection.cursor != cursor:
             return False

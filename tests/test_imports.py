@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "hub": {"core"},
     "broker": {"core"},
     "relay": {"core", "hub", "broker"},
-    "telemetry": {"core", "hub", "relay"},
+    "telemetry": {"core", "hub", "broker", "relay"},
     "web": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "auth"},
     "client": {"core", "settings", "broker"},
     "bench": {"core", "client"},

@@ -27,6 +27,19 @@ class State(enum.StrEnum):
     CLOSED = "closed"
 
 
+class Cause(enum.StrEnum):
+    """Why a connection is to be caught up; a label of `gateway_catch_ups_total`."""
+
+    NEW = "new"
+    """It came without a cursor."""
+    RESUMED = "resumed"
+    """It came with one."""
+    SLOW = "slow"
+    """It read too slowly, and fell behind."""
+    LINK = "link"
+    """The link to the broker was lost, and the tails cannot tell what it missed."""
+
+
 class CloseReason(enum.StrEnum):
     """Why a stream ended; the label of `gateway_connections_closed_total`."""
 
@@ -81,6 +94,7 @@ class Connection:
 
     __slots__ = (
         "buffered",
+        "cause",
         "channels",
         "chunked",
         "clear",
@@ -114,6 +128,7 @@ class Connection:
         self.types = tuple(types)
         self.unknown = unknown
         self.state = State.CATCHING_UP
+        self.cause = Cause.NEW if cursor is None else Cause.RESUMED
         self.close_reason: CloseReason | None = None
         self.guide: Guide | None = None
         self.chunked = self.plain = self.clear = False

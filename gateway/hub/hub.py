@@ -11,15 +11,15 @@ import asyncio
 import enum
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from ..events import Entry
 from ..frames import control_frame
 from ..ids import START, EventId
 from .channel import Channel
-from .connection import CloseReason, Connection, State
+from .connection import Cause, CloseReason, Connection, State
 from .frame import Frame, join, worth_replaying
+from .stats import HubStats
 
 
 class Advance(enum.Enum):
@@ -30,26 +30,23 @@ class Advance(enum.Enum):
     NEEDS_HISTORY = enum.auto()
 
 
-@dataclass(slots=True)
-class HubStats:
-    """Counters since start; read by metrics."""
-
-    dispatched: int = 0
-    delivered: int = 0
-    delivered_bytes: int = 0
-    fell_behind: int = 0
-    gaps_told: int = 0
-
-
 class Hub:
     """Connections by channel.
 
     max_buffer   bytes that may wait in one connection's socket before it is behind
     join_window  seconds of frames to join when busy; the first event after a quiet window goes at once
     tail_bytes   recent frames kept by the whole process, oldest forgotten first
+    now_ms       the clock that ids are made of, where it is known: how late events are is told by it
     """
 
-    def __init__(self, *, max_buffer: int = 262_144, join_window: float = 0.002, tail_bytes: int = 2**25) -> None:
+    def __init__(
+        self,
+        *,
+        max_buffer: int = 262_144,
+        join_window: float = 0.002,
+        tail_bytes: int = 2**25,
+        now_ms: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self.channels: dict[str, Channel] = {}
         self.connections: set[Connection] = set()
         self.tip = START
@@ -59,6 +56,7 @@ class Hub:
         self._write_at_most = max_buffer // 4  # and one event: a write always fits a socket below its high-water mark
         self._join_window = join_window
         self._tail_bytes = tail_bytes
+        self._now_ms = now_ms
         self._recent: deque[tuple[Channel, Frame]] = deque()
         self._recent_bytes = 0
         self._waiting: list[tuple[Channel, Frame]] = []
@@ -144,6 +142,14 @@ class Hub:
             self._write_shared(channel, [frame for _, frame in waiting], now)
         else:
             self._write_each(waiting, now)
+        self._measure(waiting, now)
+
+    def _measure(self, written: list[tuple[Channel, Frame]], began: float) -> None:
+        """Once for a flush, never for each event or delivery: when busy, a join window is between two of them."""
+        self.stats.fan_out.observe(asyncio.get_running_loop().time() - began)
+        oldest = written[0][1].id
+        if oldest is not None and (now_ms := self._now_ms()) is not None:
+            self.stats.late.observe(max(now_ms - oldest.ms, 0) / 1000)
 
     def _schedule_flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -208,6 +214,11 @@ class Hub:
             self.stats.delivered += written.events
             self.stats.delivered_bytes += written.size
         return True
+
+    @property
+    def tail_bytes(self) -> int:
+        """About how much memory the tails take now."""
+        return self._recent_bytes
 
     def _remember(self, channel: Channel, frame: Frame) -> None:
         self._recent.append((channel, frame))
@@ -284,12 +295,14 @@ class Hub:
         self.flush()
         if connection.state is State.LIVE:
             connection.seen_serial = self.serial
+            connection.cause = Cause.LINK
             self._not_live(connection, State.BEHIND)
             connection.wake()
 
     def _fall_behind(self, connection: Connection, missed: Frame) -> None:
         self.stats.fell_behind += 1
         connection.seen_serial = missed.serial - 1
+        connection.cause = Cause.SLOW
         self._not_live(connection, State.BEHIND)
         connection.wake()
 

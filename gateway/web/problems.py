@@ -11,6 +11,7 @@ from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
 from ..errors import GatewayError, InvalidRequest, NotAuthenticated, TooLarge
+from .context import GATEWAY
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionResetError:  # raised on, aiohttp would log each as an error with a traceback
         return web.Response(status=499, reason="Client Closed Request")
     except Exception:
+        request.app[GATEWAY].metrics.unexpected_errors.inc()
         log.exception("http.unexpected_error", method=request.method, route=_route(request))
         return problem(GatewayError("the gateway's log says more"))
 

@@ -34,6 +34,11 @@ async def series(gateway: GatewayProcess, name: str) -> dict[str, float]:
     return values
 
 
+async def clocks_known(gateway: GatewayProcess) -> bool:
+    """Before it has heard a probe, a worker knows nothing of the clock by which events are late."""
+    return len(await series(gateway, "gateway_broker_clock_ahead_seconds")) == 2
+
+
 def pids(gateway: GatewayProcess) -> list[int]:
     """Of the workers; the resource tracker of `multiprocessing` is a child too."""
     found = []
@@ -53,6 +58,7 @@ async def test_streams_are_spread_and_all_hear(redis_url: str, prefix: str) -> N
     """New streams go to both workers, an event published to one reaches the streams of both; metrics show all."""
     async with workers(redis_url, prefix) as gateway, AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(Stream(gateway.url, f"user=u{n}")) for n in range(STREAMS)]
+        await until(lambda: clocks_known(gateway), what="both have heard a probe")
         await post(gateway.url, "/v1/broadcast", EVENT)
         for stream in streams:
             assert (await stream.next()).type == "x"
@@ -62,6 +68,10 @@ async def test_streams_are_spread_and_all_hear(redis_url: str, prefix: str) -> N
         assert all(open_streams.values()), f"all on one worker: {open_streams}"
         assert sum((await series(gateway, "gateway_events_delivered_total")).values()) == STREAMS
         assert await series(gateway, "gateway_worker_up") == {"0": 1, "1": 1}
+        latencies = await series(gateway, "gateway_event_latency_seconds_count")
+        assert latencies == {"0": 1, "1": 1}, "a histogram is merged as any other series"
+        assert set(await series(gateway, "process_open_fds")) == {"0", "1"}
+        assert await series(gateway, "gateway_event_latency_seconds_created") == {}
 
 
 async def test_a_drain_is_the_drain_of_all(redis_url: str, prefix: str) -> None:

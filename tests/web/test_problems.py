@@ -13,6 +13,9 @@ from structlog.testing import capture_logs
 from web.inprocess import served
 
 from gateway import errors
+from gateway.app import build
+from gateway.config import Settings
+from gateway.web.context import GATEWAY
 from gateway.web.problems import problem, problems
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,7 +44,8 @@ def raising(error: BaseException) -> Handler:
 
 async def answer(error: BaseException) -> web.Response:
     """What a client gets when a handler raises `error`."""
-    response = await problems(make_mocked_request("GET", "/somewhere"), raising(error))
+    app = build(Settings(dev=True))
+    response = await problems(make_mocked_request("GET", "/somewhere", app=app), raising(error))
     assert isinstance(response, web.Response)
     return response
 
@@ -99,6 +103,14 @@ async def test_what_nobody_foresaw_is_a_plain_500() -> None:
     [line] = logs
     assert line["event"] == "http.unexpected_error"
     assert line["exc_info"]
+
+
+async def test_what_nobody_foresaw_is_counted() -> None:
+    """For an alert: it is a fault of the gateway's own, which somebody should hear of."""
+    app = build(Settings(dev=True))
+    for error in (ZeroDivisionError(), errors.NotAllowed()):
+        await problems(make_mocked_request("GET", "/somewhere", app=app), raising(error))
+    assert app[GATEWAY].metrics.registry.get_sample_value("gateway_unexpected_errors_total") == 1
 
 
 async def test_text_that_no_header_could_hold_stays_in_the_body() -> None:
