@@ -21,13 +21,13 @@ class Guide:
     It is the connection's guide from `begin` until `ended` was called, or until `forget`.
     """
 
-    __slots__ = ("_opening", "_positioned", "_task", "connection", "relay")
+    __slots__ = ("_positioned", "_task", "_waiting", "connection", "relay")
 
     def __init__(self, relay: Relay, connection: Connection) -> None:
         self.relay = relay
         self.connection = connection
         self._task: asyncio.Task[None] | None = None
-        self._positioned = self._opening = False
+        self._positioned = self._waiting = False
 
     def ended(self, reason: CloseReason) -> None:
         """The connection is to end now, for this reason. It may have been brought to its end within this call."""
@@ -47,8 +47,8 @@ class Guide:
     def wake(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._look_after())
-        elif self._opening and self.connection.close_reason is not None:
-            self._task.cancel()  # it would wait for as long as the broker is away
+        elif self._waiting and self.connection.close_reason is not None and asyncio.current_task() is not self._task:
+            self._task.cancel()  # it would wait for as long as the broker is away, or the client takes nothing
 
     def forget(self) -> None:
         """The client has left; `ended` will not be called."""
@@ -62,14 +62,6 @@ class Guide:
         except Exception:
             return False  # the task will come upon the same, and end the stream
 
-    async def _open(self) -> None:
-        self._opening = True
-        try:
-            await self.relay.open(self.connection)
-            self._positioned = True
-        finally:
-            self._opening = False
-
     async def _look_after(self) -> None:
         reason = await self._brought_forward()
         self._task = None
@@ -80,9 +72,11 @@ class Guide:
     async def _brought_forward(self) -> CloseReason | None:
         """To the tip, or to the end of the stream: why it ends."""
         connection = self.connection
+        self._waiting = True
         try:
             if not self._positioned and connection.close_reason is None:
-                await self._open()
+                await self.relay.open(connection)
+                self._positioned = True
                 connection.put_position()
             await self.relay.catch_up(connection, self.drained)
         except asyncio.CancelledError:
@@ -91,4 +85,6 @@ class Guide:
         except Exception:  # a response has begun: there is no status left to answer with
             log.exception("stream.failed")
             return CloseReason.FAILED
+        finally:
+            self._waiting = False
         return connection.close_reason

@@ -107,6 +107,17 @@ async def test_it_ends_once(live: bool) -> None:
     assert (guide.reasons, tasks()) == ([CloseReason.AGE], 0)
 
 
+async def test_it_ends_whatever_it_waits_for() -> None:
+    """A slow client's stream is not waited for until somebody looks at its socket again."""
+    guide = Recording(StubRelay())
+    guide.begin(positioned=True)
+    await turns()
+    assert tasks() == 1
+    guide.connection.close(CloseReason.EXPIRED)
+    await turns()
+    assert (guide.reasons, tasks()) == ([CloseReason.EXPIRED], 0)
+
+
 async def test_the_position_may_come_later() -> None:
     """The client is given its cursor when there is one."""
     relay = StubRelay()

@@ -41,6 +41,13 @@ def void_ticket(request: web.Request) -> NotAuthenticated:
     return error
 
 
+def check_time_left(request: web.Request, subscriber: Subscriber) -> None:
+    """Raise `NotAuthenticated` when the token has ended while its request had to wait."""
+    if (left := subscriber.seconds_left(time.time())) is not None and left <= 0:
+        _refused(request, "subscribe", "expired")
+        raise NotAuthenticated("the token has expired; get a new one", reason="expired")
+
+
 async def publisher_of(request: web.Request) -> Publisher:
     """Raises `NotAuthenticated`, `NotAllowed` for a token that may publish nothing, `KeysUnavailable`."""
     try:

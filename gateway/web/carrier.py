@@ -21,7 +21,8 @@ from .context import GATEWAY, Gateway
 from .lifetime import Lifetime
 
 LAST_BYTES = 1.0
-"""Seconds for the last bytes of streams, at the end of the process."""
+"""Seconds for the last bytes of streams at the end of the process, and of who must not read on."""
+AT_ONCE = (CloseReason.EXPIRED, CloseReason.REVOKED)
 
 LOOK_AGAIN = 0.02
 LAST_CHUNK = b"0\r\n\r\n"
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 class Carrier(Guide, asyncio.Protocol):
     """A stream's place in the process, from its request to its end; the transport's protocol from `take_over` on."""
 
-    __slots__ = ("_gateway", "_lifetime", "_paused", "_room", "_since", "_subscriber", "_transport")
+    __slots__ = ("_deadline", "_gateway", "_lifetime", "_paused", "_room", "_since", "_subscriber", "_transport")
 
     _transport: asyncio.Transport
     _lifetime: Lifetime
@@ -44,6 +45,7 @@ class Carrier(Guide, asyncio.Protocol):
         self._since = time.monotonic()
         self._paused = False
         self._room: asyncio.Future[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         gateway.metrics.opened.inc()
 
     def take_over(self, request: web.Request, transport: asyncio.Transport) -> None:
@@ -58,7 +60,11 @@ class Carrier(Guide, asyncio.Protocol):
         transport.resume_reading()
 
     def ended(self, reason: CloseReason) -> None:
-        """Whole, unless the client would never take the rest, or must not take it for the end."""
+        """Whole, unless the client would never take the rest, or must not take it for the end.
+
+        What waits for the client goes out first, for a time that is bounded: one that takes a byte now and then would
+        hold its buffer, and read on, for ever.
+        """
         transport = self._transport
         self.left(reason)
         self._lifetime.cancel()
@@ -69,6 +75,9 @@ class Carrier(Guide, asyncio.Protocol):
         if self.connection.chunked and not transport.is_closing():
             transport.write(LAST_CHUNK)
         transport.close()
+        if transport.get_write_buffer_size():
+            within = LAST_BYTES if reason in AT_ONCE else self._gateway.settings.send_timeout
+            self._deadline = asyncio.get_running_loop().call_later(within, transport.abort)
 
     def left(self, reason: CloseReason) -> None:
         """Deregister, count and log it."""
@@ -95,6 +104,8 @@ class Carrier(Guide, asyncio.Protocol):
             self.forget()
             self._lifetime.cancel()
             self.left(CloseReason.CLIENT_LEFT)
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._gateway.ending.discard(self)
 
     def pause_writing(self) -> None:

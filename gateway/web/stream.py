@@ -27,11 +27,12 @@ from ..errors import (
     InvalidRequest,
     KeysUnavailable,
     NotAllowed,
+    NotAuthenticated,
 )
 from ..frames import retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
-from .auth import subscriber_of, void_ticket
+from .auth import check_time_left, subscriber_of, void_ticket
 from .carrier import Carrier
 from .context import GATEWAY, Gateway
 
@@ -62,7 +63,11 @@ async def events(request: web.Request) -> web.StreamResponse:
     carrier = Carrier(gateway, subscriber, connection)
     try:
         positioned = await _positioned_soon(gateway, connection)
+        check_time_left(request, subscriber)
         response = await _begin(request, gateway, carrier)
+    except NotAuthenticated:
+        carrier.left(CloseReason.EXPIRED)
+        raise
     except BaseException:
         carrier.left(CloseReason.CLIENT_LEFT)
         raise
