@@ -86,6 +86,15 @@ async def test_the_headers_of_a_stream_survive(nginx: NginxServer) -> None:
         assert "Content-Encoding" not in stream.headers
 
 
+async def test_the_client_for_pages_comes_through(nginx: NginxServer) -> None:
+    """The module that pages import, with the headers by which browsers keep it."""
+    async with aiohttp.ClientSession(nginx.url) as http, http.get("/client.js") as response:
+        assert response.status == 200
+        assert response.content_type == "text/javascript"
+        assert response.headers["Cache-Control"].startswith("public")
+        assert "export " in await response.text()
+
+
 async def test_a_client_resumes_through_nginx(gateway: Served, nginx: NginxServer) -> None:
     """Last-Event-ID reaches the gateway: what came meanwhile is there, once."""
     async with Stream(nginx.url, "user=alice") as stream:
