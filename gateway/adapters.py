@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .broker.base import Broker
 from .broker.memory import MemoryBroker
 from .broker.memory_registry import MemoryRegistry
 from .broker.registry import Registry
-from .config import ConfigError, Settings
+from .config import ConfigError, Settings, env_name
+
+if TYPE_CHECKING:
+    from .broker.redis.connect import Route
 
 
 def broker(settings: Settings) -> Broker:
@@ -19,16 +24,11 @@ def broker(settings: Settings) -> Broker:
             idempotency_ttl=settings.idempotency_ttl,
         )
     from .broker.redis import RedisBroker
-    from .broker.redis.connect import BrokerUrlError
     from .broker.redis.publisher import Policy
 
     policy = Policy(settings.retention, settings.retention_max_events, settings.retention_ttl, settings.idempotency_ttl)
-    try:
-        return RedisBroker(
-            settings.broker_url, prefix=settings.channel_prefix, policy=policy, timeout=settings.publish_timeout
-        )
-    except BrokerUrlError as error:
-        raise ConfigError([f"GATEWAY_BROKER_URL: {error.detail}"]) from None
+    prefix, timeout = settings.channel_prefix, settings.publish_timeout
+    return RedisBroker(_route(settings), prefix=prefix, policy=policy, timeout=timeout)
 
 
 def registry(settings: Settings) -> Registry:
@@ -38,4 +38,15 @@ def registry(settings: Settings) -> Registry:
     from .broker.redis.registry import RedisRegistry
 
     prefix, timeout = settings.channel_prefix, settings.publish_timeout
-    return RedisRegistry(settings.broker_url, prefix=prefix, limit=limit, tickets=tickets, timeout=timeout)
+    return RedisRegistry(_route(settings), prefix=prefix, limit=limit, tickets=tickets, timeout=timeout)
+
+
+def _route(settings: Settings) -> Route:
+    from .broker.redis.routes import route
+    from .broker.redis.urls import BrokerUrlError, Files
+
+    files = Files(settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
+    try:
+        return route(settings.broker_url, files)
+    except BrokerUrlError as error:
+        raise ConfigError([f"{env_name(error.field or 'broker_url')}: {error.detail}"]) from None

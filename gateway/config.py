@@ -32,7 +32,7 @@ __all__ = [
     "with_publish_keys_read_again",
 ]
 
-BROKERS = ("memory", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+BROKERS = ("memory", "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 PUBLISHERS = ("http", "https", *BROKERS[1:])
 
 
@@ -72,6 +72,9 @@ class Settings:
     internal_port: int | None = _setting(None, kinds.PORT, "only here: publish, presence, metrics, console")
 
     broker_url: str = _setting("memory://", kinds.url(*BROKERS), "what carries the events", secret=True)
+    redis_ca_file: str | None = _setting(None, kinds.PATH, "whose certificates a Redis over TLS must show")
+    redis_cert_file: str | None = _setting(None, kinds.PATH, "the certificate to show to a Redis that wants one")
+    redis_key_file: str | None = _setting(None, kinds.PATH, "the key of that certificate, if it is not in its file")
     channel_prefix: str = _setting("sse", kinds.PREFIX, "first part of every name in the broker")
     publish_timeout: float = _setting(1.5, kinds.SECONDS, "the whole of a publish to the broker")
     linger_seconds: float = _setting(5.0, kinds.SECONDS_OR_0, "a channel stays subscribed after its last leaver")
@@ -169,6 +172,8 @@ _RULES = (
     _Rule("workers broker_url", lambda s: s.workers > 1 and s.broker_url.startswith("memory:"),
           "GATEWAY_WORKERS: more than 1 needs a broker other than memory://; set GATEWAY_BROKER_URL, "
           "for example redis://127.0.0.1:6379/0"),
+    _Rule("redis_cert_file redis_key_file", lambda s: s.redis_key_file and not s.redis_cert_file,
+          "GATEWAY_REDIS_KEY_FILE: needs GATEWAY_REDIS_CERT_FILE, the certificate that it is the key of"),
     _Rule("port internal_port", lambda s: s.port and s.port == s.internal_port,
           "GATEWAY_INTERNAL_PORT: must not be GATEWAY_PORT"),
     _Rule("max_buffer_bytes max_event_bytes", lambda s: s.max_buffer_bytes < 2 * s.max_event_bytes,

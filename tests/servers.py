@@ -113,7 +113,7 @@ class RedisServer:
         wanted |= {"port": str(self.port), "bind": self.host, "dir": self._directory, "logfile": "log"}
         words = [word for name, value in wanted.items() for word in (f"--{name}", *_words(name, value))]
         self._process = subprocess.Popen(
-            [*self._inside, _redis_binary(), *words],
+            [*self._inside, redis_binary(), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -193,10 +193,11 @@ class RedisServer:
 
 
 def _words(name: str, value: str) -> list[str]:
-    return value.split() if name == "client-output-buffer-limit" else [value]
+    return value.split() if name in ("client-output-buffer-limit", "replicaof") else [value]
 
 
-def _redis_binary() -> str:
+def redis_binary() -> str:
+    """The server's; it is a sentinel too, with `--sentinel`."""
     if not (name := os.environ.get("TEST_REDIS_SERVER")):
         return str(get_binary_path())
     found = shutil.which(name)

@@ -22,12 +22,20 @@ from gateway.hub.hub import Hub
 from gateway.web.context import GATEWAY
 
 
-@pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster"])
-def test_a_broker_that_is_not_there_yet_is_refused(scheme: str) -> None:
+def test_a_broker_that_is_not_there_yet_is_refused() -> None:
     """A URL that only a later version can use is a start-up error that names the setting, without the password."""
     with pytest.raises(ConfigError, match="GATEWAY_BROKER_URL") as raised:
-        build(Settings(broker_url=f"{scheme}://user:hunter2@h1:26379/main/0"))
+        build(Settings(broker_url="redis+cluster://user:hunter2@h1:26379"))
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "url"), [("GATEWAY_REDIS_CA_FILE", "rediss://h"), ("GATEWAY_REDIS_CA_FILE", "redis://h")]
+)
+def test_a_ca_file_that_is_not_there_or_not_used_is_refused(setting: str, url: str) -> None:
+    """A start-up error names the setting of the file, not of the URL."""
+    with pytest.raises(ConfigError, match=f"^{setting}: "):
+        build(Settings(broker_url=url, redis_ca_file="/nowhere/ca.pem"))
 
 
 def test_serving_without_authentication_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

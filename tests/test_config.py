@@ -25,7 +25,10 @@ from gateway.errors import GatewayError
 SECRET = "s" * 32
 PEM = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
 PASSWORD = "hunter2"
-A_BROKER = "a URL that starts with memory://, redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"
+A_BROKER = (
+    "a URL that starts with memory://, redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, "
+    "redis+cluster://, rediss+cluster://"
+)
 AN_ORIGIN = "origins such as https://app.example.com (no path, no final slash), with commas between, or * alone"
 
 

@@ -63,7 +63,7 @@ ONLY_THESE = {
     ("aiohttp", "aiohttp_sse"): ("web", "app", "cli", "client.http", "client.subscriber"),
     ("redis", "hiredis"): ("broker.redis", "client.redis"),
 }
-CLIENT_OF_BROKER = ("broker.base", "broker.redis.publisher", "broker.redis.connect")
+CLIENT_OF_BROKER = ("broker.base", *(f"broker.redis.{name}" for name in ("publisher", "connect", "routes", "urls")))
 ADAPTERS = ("broker.memory", "broker.memory_registry", "broker.redis")
 TRANSPORTS = ("client.http", "client.redis", "client.subscriber.http")
 IO_AND_CLOCK = [

@@ -141,3 +141,7 @@ class Broker(Protocol):
     def now_ms(self) -> float | None:
         """The clock that ids are made of, in milliseconds since 1970; None while it is not known."""
         ...
+
+    def warnings(self) -> list[str]:
+        """How the broker is set up so that it works now, and may not keep what is promised; each with the remedy."""
+        ...

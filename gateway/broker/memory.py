@@ -102,6 +102,9 @@ class MemoryBroker:
     def now_ms(self) -> float | None:
         return self._clock_ms()
 
+    def warnings(self) -> list[str]:
+        return []
+
     def _publish_once(self, item: Publication, now: int) -> Receipt:
         key = item.idempotency_key or item.event.id
         if key is None:

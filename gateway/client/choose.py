@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from .. import config
+from ..errors import GatewayError
 from .failopen import BUDGET, FIRST_TRY, FailOpenPublisher
 from .transport import Transport
 
 _SETTINGS = (
     "publisher_url",
     "publisher_key",
+    "redis_ca_file",
+    "redis_cert_file",
+    "redis_key_file",
     "channel_prefix",
     "retention",
     "retention_max_events",
@@ -40,7 +44,8 @@ def get_sse_publisher(
     try:
         transport = _transport(settings.publisher_url, settings, budget)
     except ValueError as error:
-        raise config.ConfigError([f"GATEWAY_PUBLISHER_URL: {error}"]) from None
+        at_fault, what = (error.field, error.detail) if isinstance(error, GatewayError) else (None, error)
+        raise config.ConfigError([f"{config.env_name(at_fault or 'publisher_url')}: {what}"]) from None
     return FailOpenPublisher(transport, budget=budget)
 
 
@@ -51,7 +56,7 @@ def _transport(url: str, settings: config.Settings, budget: float) -> Transport:
 
         return HttpTransport(url, settings.publisher_key)
 
-    from .redis import Policy, RedisTransport
+    from .redis import Files, Policy, RedisTransport
 
     policy = Policy(
         retention=settings.retention,
@@ -59,4 +64,5 @@ def _transport(url: str, settings: config.Settings, budget: float) -> Transport:
         ttl=settings.retention_ttl,
         idempotency_ttl=settings.idempotency_ttl,
     )
-    return RedisTransport(url, settings.channel_prefix, policy, timeout=budget * FIRST_TRY)
+    files = Files(settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
+    return RedisTransport(url, settings.channel_prefix, policy, timeout=budget * FIRST_TRY, files=files)

@@ -5,22 +5,27 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from ..broker.base import Publication
-from ..broker.redis.connect import SCHEMES, client
+from ..broker.redis.connect import client
 from ..broker.redis.publisher import Policy, RedisPublisher
+from ..broker.redis.routes import route
+from ..broker.redis.urls import NO_FILES, SCHEMES, Files
 from ..channels import Keys
 from ..errors import BrokerUnavailable
 from ..events import SSEEvent
 from .perloop import PerLoop
 
-__all__ = ["Policy", "RedisTransport"]
+__all__ = ["Files", "Policy", "RedisTransport"]
 
 
 class RedisTransport:
-    """`prefix` and `policy` are the gateways'. `timeout` (s) bounds one try. `ValueError` for a bad URL."""
+    """`prefix` and `policy` are the gateways'. `timeout` (s) bounds one try.
 
-    def __init__(self, url: str, prefix: str, policy: Policy, *, timeout: float) -> None:
+    Raises `ValueError` for a bad URL, as a `BrokerUrlError` that names the setting when a file is at fault.
+    """
+
+    def __init__(self, url: str, prefix: str, policy: Policy, *, timeout: float, files: Files = NO_FILES) -> None:
         _check(url)
-        self._url = url
+        self._route = route(url, files)
         self._keys = Keys(prefix)
         self._policy = policy
         self._timeout = timeout
@@ -38,7 +43,7 @@ class RedisTransport:
         await self._links.close()
 
     def _open(self) -> tuple[RedisPublisher, Redis]:
-        redis = client(self._url, timeout=self._timeout)
+        redis = client(self._route, timeout=self._timeout)
         return RedisPublisher(redis, self._keys, self._policy, timeout=self._timeout), redis
 
 
@@ -53,7 +58,3 @@ def _check(url: str) -> None:
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in (*SCHEMES, "http", "https"))
         raise ValueError(f"{scheme}:// is not supported by this version; use one of {known}")
-    try:
-        client(url, timeout=1.0)  # connects to nothing
-    except Exception:  # its text may quote a part of the password
-        raise ValueError(f"expected {scheme}://[[user]:password@]host[:port][/database]") from None

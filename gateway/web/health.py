@@ -41,17 +41,17 @@ async def readyz(request: web.Request) -> web.Response:
         for number, answer in (await siblings.answers(gateway.place, "/readyz")).items():
             theirs = ["does not answer"] if answer is None else json.loads(answer[1]).get("reasons", [])
             reasons += [f"worker {number}: {reason}" for reason in theirs]
-    return _readiness(reasons)
+    return _readiness(reasons, gateway.relay.broker.warnings())
 
 
 async def readyz_alone(request: web.Request) -> web.Response:
-    return _readiness(not_ready_because(request.app[GATEWAY]))
+    return _readiness(not_ready_because(request.app[GATEWAY]), [])
 
 
-def _readiness(reasons: list[str]) -> web.Response:
-    if reasons:
-        return web.json_response({"status": "unavailable", "reasons": reasons}, status=503)
-    return web.json_response({"status": "ok"})
+def _readiness(reasons: list[str], warnings: list[str]) -> web.Response:
+    """Warnings are of what all workers share, so one tells them for all; they make nobody unready."""
+    body: dict[str, object] = {"status": "unavailable", "reasons": reasons} if reasons else {"status": "ok"}
+    return web.json_response(body | ({"warnings": warnings} if warnings else {}), status=503 if reasons else 200)
 
 
 def not_ready_because(gateway: Gateway) -> list[str]:

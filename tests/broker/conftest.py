@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, Protocol
 
@@ -21,12 +21,15 @@ pytest.register_assert_rewrite(
 
 from broker.listening import Heard  # noqa: E402 - its assertions are rewritten first
 from broker.registering import MemoryRegistries, RedisRegistries, Registries  # noqa: E402
+from sentinels import Service  # noqa: E402
 from servers import until  # noqa: E402
 
 from gateway.broker.base import Broker  # noqa: E402
 from gateway.broker.memory import MemoryBroker, wall_clock_ms  # noqa: E402
 from gateway.broker.redis import RedisBroker  # noqa: E402
+from gateway.broker.redis.connect import client  # noqa: E402
 from gateway.broker.redis.publisher import Policy  # noqa: E402
+from gateway.broker.redis.routes import route  # noqa: E402
 
 
 class Process(NamedTuple):
@@ -85,13 +88,13 @@ class RedisWorld:
     def __init__(self, url: str, prefix: str) -> None:
         self.url = url
         self.prefix = prefix
-        self.redis: Redis = Redis.from_url(url)
+        self.redis: Redis = client(route(url), timeout=5)
         self._policy: Policy | None = None
         self._open = AsyncExitStack()
 
     async def process(self, **policy: Any) -> Process:
         self._policy = self._policy or Policy(**policy)
-        process = Process(RedisBroker(self.url, prefix=self.prefix, policy=self._policy), Heard())
+        process = Process(RedisBroker(route(self.url), prefix=self.prefix, policy=self._policy), Heard())
         self._open.push_async_callback(process.broker.close)
         await process.broker.start(process.heard)
         await until(lambda: process.heard.restored, what="the link is up")
@@ -117,13 +120,23 @@ class RedisWorld:
         await self.redis.aclose()
 
 
-@pytest_asyncio.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def sentinel_url() -> Iterator[str]:
+    """A service watched by sentinels, for the whole session; its servers want one password, its sentinels another."""
+    with Service(password="of-servers", sentinel_password="of-sentinels") as service:
+        yield service.url
+
+
+FORMS = ("memory", "redis", "sentinel")
+
+
+@pytest_asyncio.fixture(params=FORMS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """The world of each adapter in turn."""
+    """The world of each adapter in turn, and in each form."""
     if request.param == "memory":
         made: MemoryWorld | RedisWorld = MemoryWorld()
     else:
-        made = RedisWorld(request.getfixturevalue("redis_url"), request.getfixturevalue("prefix"))
+        made = RedisWorld(request.getfixturevalue(f"{request.param}_url"), request.getfixturevalue("prefix"))
     yield made
     await made.close()
 
@@ -136,13 +149,13 @@ async def redis_world(redis_url: str, prefix: str) -> AsyncIterator[RedisWorld]:
     await made.close()
 
 
-@pytest_asyncio.fixture(params=["memory", "redis"])
+@pytest_asyncio.fixture(params=FORMS)
 async def registries(request: pytest.FixtureRequest) -> AsyncIterator[Registries]:
     """The registries of each adapter in turn."""
     if request.param == "memory":
         made: MemoryRegistries | RedisRegistries = MemoryRegistries()
     else:
-        made = RedisRegistries(request.getfixturevalue("redis_url"), request.getfixturevalue("prefix"))
+        made = RedisRegistries(request.getfixturevalue(f"{request.param}_url"), request.getfixturevalue("prefix"))
     yield made
     await made.close()
 

@@ -13,7 +13,9 @@ from redis.asyncio import Redis
 from servers import until
 
 from gateway.broker.memory_registry import MemoryRegistry
+from gateway.broker.redis.connect import client
 from gateway.broker.redis.registry import RedisRegistry
+from gateway.broker.redis.routes import route
 from gateway.broker.registry import Registry, Verdict
 
 LIMIT, TICKETS = 3, 4
@@ -83,11 +85,13 @@ class RedisRegistries:
 
     def __init__(self, url: str, prefix: str) -> None:
         self.url, self.prefix = url, prefix
-        self.redis: Redis = Redis.from_url(url)
+        self.redis: Redis = client(route(url), timeout=5)
         self._open = AsyncExitStack()
 
     async def member(self, *, limit: int = LIMIT, url: str | None = None, timeout: float = 1.5) -> Member:
-        registry = RedisRegistry(url or self.url, prefix=self.prefix, limit=limit, tickets=TICKETS, timeout=timeout)
+        registry = RedisRegistry(
+            route(url or self.url), prefix=self.prefix, limit=limit, tickets=TICKETS, timeout=timeout
+        )
         self._open.push_async_callback(registry.close)
         member = Member(registry)
         await registry.start(member.sent_away)

@@ -19,6 +19,7 @@ from chaos.judge import Verdict, percentile
 from chaos.load import Load
 from chaos.stage import Stage, stage
 from proxy import Proxy
+from sentinels import Service
 from servers import GatewayProcess, until
 
 from gateway.broker.redis.broker import READS_AT_ONCE
@@ -303,6 +304,39 @@ async def mid_subscribe_leavers(scale: Scale) -> Verdict:
     return verdict
 
 
+async def sentinel_master_killed(scale: Scale) -> Verdict:
+    """kill -9 the master of a service under Sentinel, one sentinel stopped; 500 clients, 2,000 events/s."""
+    async with Service() as service, stage(service=service, gateways=2) as s:
+        channels = s.users(scale.clients(500))
+        async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
+            service.sentinels[0].pause()
+            service.servers[0].kill()
+            await failed_over(s, service, verdict)
+    return verdict
+
+
+async def sentinel_master_stopped(scale: Scale) -> Verdict:
+    """SIGSTOP the master and a sentinel; both go on later, each as if it still knew; 500 clients, 2,000 events/s."""
+    async with Service() as service, stage(service=service, gateways=2) as s:
+        channels = s.users(scale.clients(500))
+        async with running(s, scale, channels, scale.rate(2000)) as (_, verdict):
+            service.sentinels[0].pause()
+            service.servers[0].pause()
+            await failed_over(s, service, verdict)
+            await asyncio.sleep(scale.seconds(10))
+            service.servers[0].resume()
+            service.sentinels[0].resume()
+    return verdict
+
+
+async def failed_over(s: Stage, service: Service, verdict: Verdict) -> None:
+    failed = time.monotonic()
+    promoted = await service.promoted()
+    verdict.figures["promoted after"] = f"{promoted - failed:.2f} s"
+    verdict.figures["live after the promotion"] = await seconds_until_live(s)
+    verdict.figures["streams ended"] = sum(client.closed_at is not None for client in s.clients)
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process."""
     with open(f"/proc/{pid}/stat") as stat:
@@ -333,4 +367,6 @@ ALL = (
     output_buffer_kill,
     lost_replies,
     mid_subscribe_leavers,
+    sentinel_master_killed,
+    sentinel_master_stopped,
 )

@@ -16,6 +16,7 @@ from chaos.fleet import Client
 from chaos.judge import Verdict, everything_arrived, judge, loop_lag
 from chaos.load import Load
 from proxy import Proxy
+from sentinels import Service
 from servers import GatewayProcess, RedisServer
 
 
@@ -107,17 +108,24 @@ async def stage(
     through_proxy: bool = False,
     over_cable: bool = False,
     settings: Mapping[str, str] | None = None,
+    service: Service | None = None,
     **redis: str,
 ) -> AsyncIterator[Stage]:
-    """Started in order, ended in reverse. `through_proxy`, `over_cable`: the gateways' way to Redis can be broken."""
+    """Started in order, ended in reverse. `through_proxy`, `over_cable`: the gateways' way to Redis can be broken.
+
+    With a `service`, that one's first master is the stage's Redis, for as long as it is master.
+    """
     options = {"appendonly": "yes", "appendfsync": "always"} | redis
     async with AsyncExitStack() as stack:
         cable = stack.enter_context(Cable()) if over_cable else None
-        server = await stack.enter_async_context(RedisServer(cable, **options))
+        if service is not None:
+            server = service.servers[0]
+        else:
+            server = await stack.enter_async_context(RedisServer(cable, **options))
         proxy = await stack.enter_async_context(Proxy(server.port)) if through_proxy else None
         secret, key = secrets.token_hex(32), secrets.token_hex(16)
         env = {
-            "GATEWAY_BROKER_URL": proxy.url if proxy is not None else server.url,
+            "GATEWAY_BROKER_URL": (proxy or service or server).url,
             "GATEWAY_JWT_SECRET": secret,
             "GATEWAY_PUBLISH_KEYS": key,
             "GATEWAY_RETRY_MS": "500",

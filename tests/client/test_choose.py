@@ -88,7 +88,7 @@ def test_an_unset_url_says_what_to_set() -> None:
         "http://u:pw@gateway",
         "http://gateway/?a=b",
         "redis://h:nine",
-        "redis+sentinel://h:26379/main",
+        "redis+sentinel://h:26379",
         "redis+cluster://h:7000",
     ],
 )

@@ -179,11 +179,11 @@ def test_one_loop_after_another(redis_url: str, prefix: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["memory://", "http://gateway", "redis", "redis://h:port", "redis://u:pa/ss@h", "redis+sentinel://h/s"],
+    ["memory://", "http://gateway", "redis", "redis://h:port", "redis://u:pa/ss@h", "redis+sentinel://h"],
 )
 def test_a_url_that_cannot_be_used(url: str) -> None:
     """A bad URL is an error when the transport is made, and the error does not repeat a password."""
     with pytest.raises(ValueError) as caught:
         RedisTransport(url, "sse", Policy(), timeout=1)
-    assert "redis://" in str(caught.value)
+    assert "://" in str(caught.value)
     assert "pa" not in str(caught.value).replace("password", "")

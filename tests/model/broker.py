@@ -66,6 +66,9 @@ class WiredBroker:
         for waiter in self._waiters.values():
             waiter.cancel()
 
+    def warnings(self) -> list[str]:
+        return []
+
     def health(self) -> str | None:
         return None if self._up else "the link is down"
 

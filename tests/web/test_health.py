@@ -213,3 +213,17 @@ async def test_a_scrape_holds_nobody_up(gateway: Served) -> None:
         assert await alive(gateway) == 200
     finally:
         await asyncio.gather(*(stream.close() for stream in streams))
+
+
+async def test_a_warning_does_not_make_it_unready() -> None:
+    """A Redis that would throw histories away is told in the body, with the remedy; new streams come all the same."""
+    async with (
+        RedisServer(maxmemory="100mb", maxmemory_policy="allkeys-lru") as server,
+        served(broker_url=server.url) as gateway,
+    ):
+
+        async def warned() -> bool:
+            status, answer = await ready(gateway)
+            return status == 200 and "set maxmemory-policy noeviction" in str(answer.get("warnings"))
+
+        await until(warned)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from ...channels import Keys, kind
 from ...errors import BrokerUnavailable
@@ -19,6 +19,7 @@ from ..base import BrokerStats, Listener, Page, Publication, Receipt, Touched
 from ..history import MEMORY_OF_LAST, Horizon, Slice, page
 from . import connect
 from .envelope import stored
+from .examine import RULES, examined
 from .link import Link
 from .publisher import Policy, RedisPublisher, script
 
@@ -32,19 +33,27 @@ log = structlog.get_logger(__name__)
 class RedisBroker:
     """See `gateway.broker.base.Broker` for the contract. `timeout` (s) bounds every single command."""
 
-    def __init__(self, url: str, *, prefix: str = "sse", policy: Policy | None = None, timeout: float = 1.5) -> None:
+    def __init__(
+        self,
+        route: connect.Route,
+        *,
+        prefix: str = "sse",
+        policy: Policy | None = None,
+        timeout: float = 1.5,
+    ) -> None:
         policy = policy or Policy()
         self.retention = policy.retention
         self.stats = BrokerStats()
         self._keys = Keys(prefix)
         self._ttl_ms = int(policy.ttl * 1000)
         self._timeout = timeout
-        self._client = connect.client(url, timeout=timeout)
+        self._client = connect.client(route, timeout=timeout)
         self._publisher = RedisPublisher(self._client, self._keys, policy, timeout=timeout)
         self._read = self._client.register_script(script("tip", "read"))
         self._probe_script = self._client.register_script(script("tip", "probe"))
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
-        self.link = Link(connect.Address.of(url), self._keys, uuid4().hex[:12], self, self.stats)
+        self._warnings: list[str] = []
+        self.link = Link(route, self._keys, uuid4().hex[:12], self, self.stats)
 
     async def start(self, listener: Listener) -> None:
         self.link.start(listener)
@@ -72,6 +81,9 @@ class RedisBroker:
     def now_ms(self) -> float | None:
         return self.link.server_ms()
 
+    def warnings(self) -> list[str]:
+        return self._warnings
+
     async def tip(self) -> EventId:
         return (await self._answer_of_read([], EventId(0, 0), 1))[0].tip
 
@@ -96,6 +108,19 @@ class RedisBroker:
         return Touched(newer[:limit], intact, complete=len(newer) <= limit)
 
     # What the link asks of the command client
+
+    async def examine(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                warnings = examined(await self._client.info())
+        except NoPermissionError as error:
+            warnings = [f"Redis does not say how it is set up: {error} ({RULES})"]
+        except RedisError as error:
+            raise OSError(str(error)) from error
+        for warning in warnings:
+            if warning not in self._warnings:
+                log.warning("broker.warning", detail=warning)
+        self._warnings = warnings
 
     async def probe(self, channel: str, number: int) -> None:
         async with asyncio.timeout(self._timeout):

@@ -1,122 +1,134 @@
-"""From a broker URL to connections: the command client, and the address for the pub/sub link.
+"""Where the server is now, and the client for commands that connects there.
+
+A *route* is asked anew for every connection, so that whatever moves the server (Sentinel, DNS, an address that is
+handed on) is followed by connecting again, and by nothing else. Both the pub/sub link and redis-py's pool do.
 
 redis-py's own retries, timeouts of replies and health checks are off: each caller has a deadline of its own, a silent
 second try would publish twice or hide an outage (its default took 58 s to report a stopped server), and its timeout
-costs a task for each command. So are its maintenance notifications: with them it no longer looks whether an idle connection was closed before it uses it (8.1.0), and the
-first publish after every restart of the server would fail.
+costs a task for each command. So are its maintenance notifications: with them it no longer looks whether an idle
+connection was closed before it uses it (8.1.0), and the first publish after every restart of the server would fail.
+Nor does it introduce itself: HELLO and CLIENT SETINFO would be two more things that a server or an ACL may refuse.
 """
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 import hiredis
-from redis.asyncio import Redis
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, ReadOnlyError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from ...errors import GatewayError
+from .urls import NOBODY, Login
 
-SCHEMES = ("redis", "rediss", "unix")
 CONNECT_TIMEOUT = 1.0
-
-
-class BrokerUrlError(GatewayError):
-    """A broker URL that cannot be used; the message names the setting's value without its password."""
-
-
-def client(url: str, *, timeout: float) -> Redis:
-    """The client for commands. `timeout` (s) bounds connecting; who calls bounds the call. Nothing is retried."""
-    _options(url)
-    made = Redis.from_url(
-        url,
-        socket_timeout=None,
-        socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
-        socket_keepalive=True,
-        health_check_interval=0,
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        retry=Retry(NoBackoff(), 0),
-    )
-    pool = made.connection_pool
-    pool.connection_class = _PACKED[pool.connection_class]
-    try:
-        pool.connection_class(**pool.connection_kwargs)  # connects to nothing; else the first command would tell
-    except (TypeError, ValueError, RedisError):
-        raise BrokerUrlError("has an option after the ? that is not known, or does not fit") from None
-    return made
-
-
-class _Packing:
-    """Commands written out by hiredis: a third of what a call with 100 events cost was redis-py's own writing."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        return [hiredis.pack_command((*args[0].split(), *args[1:]))]  # some names are two words: SCRIPT LOAD
-
-
-class _Connection(_Packing, Connection):
-    pass
-
-
-class _SSLConnection(_Packing, SSLConnection):
-    pass
-
-
-class _UnixConnection(_Packing, UnixDomainSocketConnection):
-    pass
-
-
-_PACKED = {Connection: _Connection, SSLConnection: _SSLConnection, UnixDomainSocketConnection: _UnixConnection}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the pub/sub link connects, and as whom."""
+    """Where a server is, and as whom to come."""
 
     host: str = ""
     port: int = 0
     path: str = ""
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: ssl.SSLContext | None = None
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        options = _options(url)
-        tls = None
-        if options.get("connection_class") is SSLConnection:
-            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-            if (certificate := options.get("ssl_certfile")) is not None:
-                tls.load_cert_chain(certificate, options.get("ssl_keyfile"))
-            if options.get("ssl_cert_reqs") == "none":
-                tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-        return cls(
-            options.get("host", "localhost"),
-            int(options.get("port", 6379)),
-            options.get("path", "") if urlsplit(url).scheme == "unix" else "",
-            options.get("username") or "",
-            options.get("password") or "",
-            tls,
-        )
+    login: Login = NOBODY
+    db: int = 0
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
 
 
-def _options(url: str) -> dict[str, Any]:
-    """What the URL says. An error never repeats it: of a password with a / the parser takes the half for a port."""
-    scheme = url.partition("://")[0]
-    if scheme not in SCHEMES:
-        known = ", ".join(f"{known}://" for known in SCHEMES)
-        raise BrokerUrlError(f"{scheme}:// is not supported by this version; use one of memory://, {known}")
-    try:
-        return dict(parse_url(url))
-    except ValueError:
-        form = "unix://path" if scheme == "unix" else f"{scheme}://user:password@host:port/database"
-        escaped = "; in a password, / # ? @ and % are written %2F %23 %3F %40 %25"
-        raise BrokerUrlError(f"expected the form {form}{escaped}") from None
+class Route(Protocol):
+    """`elected`: the server was chosen among several, and may have lost its office since: ask it before use."""
+
+    elected: bool
+
+    async def find(self) -> Address:
+        """Where the server is now. Raises `OSError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """One server, or an address that somebody else hands on."""
+
+    address: Address
+    elected = False
+
+    async def find(self) -> Address:
+        return self.address
+
+
+def client(to: Route, *, timeout: float) -> Redis:
+    """The client for commands. `timeout` (s) bounds connecting; who calls bounds the call. Nothing is retried."""
+    pool = ConnectionPool(
+        _Routed,
+        route=to,
+        socket_timeout=None,
+        socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
+        health_check_interval=0,
+        driver_info=None,
+        protocol=2,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
+
+
+class _Routed(AbstractConnection):
+    """A connection that asks the way each time it connects, and makes sure that it came to a master.
+
+    Commands are written out by hiredis: a third of what a call with 100 events cost was redis-py's own writing.
+    """
+
+    def __init__(self, *, route: Route, **options: Any) -> None:
+        super().__init__(**options)
+        self._route = route
+        self._address: Address | None = None
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        return [hiredis.pack_command((*args[0].split(), *args[1:]))]  # some names are two words: SCRIPT LOAD
+
+    def repr_pieces(self) -> list[tuple[str, str]]:
+        return [("address", self._host_error())]
+
+    def _host_error(self) -> str:
+        return "the server" if self._address is None else str(self._address)
+
+    async def _connect(self) -> None:
+        async with asyncio.timeout(self.socket_connect_timeout):
+            to = self._address = await self._route.find()
+            if to.path:
+                self._reader, self._writer = await asyncio.open_unix_connection(to.path)
+            else:
+                self._reader, self._writer = await asyncio.open_connection(to.host, to.port, ssl=to.tls)
+                sock: socket.socket = self._writer.transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.username, self.password, self.db = to.login.username, to.login.password, to.db
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        if self._route.elected:
+            await self.send_command("INFO", "replication", check_health=False)
+            if not is_master(await self.read_response()):
+                raise ConnectionError(f"{self._host_error()} is no master any more")
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except ReadOnlyError:  # a master that was demoted: the next connection is to find its successor
+            await self.disconnect(nowait=True)
+            raise
+
+
+def is_master(info: bytes) -> bool:
+    """By a server's answer to `INFO replication`."""
+    return b"role:master" in info

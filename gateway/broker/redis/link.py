@@ -25,8 +25,9 @@ from ...errors import GatewayError, InvalidRequest
 from ...ids import EventId
 from ..base import BrokerStats, Listener
 from .clock import ServerClock
-from .connect import Address
+from .connect import Address, Route
 from .envelope import announced
+from .examine import explained
 from .wire import Wire
 
 PROBE_EVERY = 1.0
@@ -34,6 +35,7 @@ SILENCE_LIMIT = 2.5
 WATCH_EVERY = 0.25
 ECHO_LIMIT = SILENCE_LIMIT + 2 * WATCH_EVERY  # so that silence is called silence
 COMPARE_EVERY = 10  # seconds; in as many probes
+EXAMINE_EVERY = 60
 MISMATCHES = 2  # in a row: one may be a channel that was on its way
 RETRY_AT_MOST = 0.5
 CHANNELS_PER_COMMAND = 1000
@@ -45,6 +47,10 @@ log = structlog.get_logger(__name__)
 
 class Commands(Protocol):
     """What the link asks for over another connection. A failure is for the link to survive."""
+
+    async def examine(self) -> None:
+        """Raise `OSError` when the server is none to work with."""
+        ...
 
     async def probe(self, channel: str, number: int) -> None:
         """Publish on a pub/sub channel: the journal's tip, the number, and the server's time in seconds."""
@@ -62,8 +68,9 @@ class Commands(Protocol):
 class Link:
     """What it meets with it counts in `stats`."""
 
-    def __init__(self, address: Address, keys: Keys, instance: str, commands: Commands, stats: BrokerStats) -> None:
-        self._address = address
+    def __init__(self, route: Route, keys: Keys, instance: str, commands: Commands, stats: BrokerStats) -> None:
+        self._route = route
+        self._address: Address | None = None
         self._probe_channel = keys.probe(instance)
         self._prefix = keys.pubsub("")
         self._pubsub = keys.pubsub
@@ -225,7 +232,7 @@ class Link:
                 reason = await self._session()
                 attempt = 0 if self._down_because is None else attempt + 1
             except (OSError, TimeoutError) as error:
-                reason = f"cannot connect to {self._address}: {error or type(error).__name__}"
+                reason = self._cannot_connect(error)
                 attempt += 1
             except Exception as error:  # an owner that dies leaves the process deaf
                 log.exception("broker.link_failed")
@@ -237,9 +244,12 @@ class Link:
     async def _session(self) -> str:
         """From connecting to the reason why the connection is not to be used any more."""
         assert self._listener is not None
-        wire = await Wire.connect(self._address, self._push)
+        self._address = None
+        address = self._address = await self._route.find()
+        wire = await Wire.connect(address, self._push, elected=self._route.elected)
         asking = asyncio.create_task(self._ask(wire), name="redis-probe")
         try:
+            await self._commands.examine()
             self._wire = wire
             wire.send("SUBSCRIBE", self._probe_channel)
             self._changed = set(self._desired)
@@ -285,6 +295,8 @@ class Link:
                 await self._commands.probe(self._probe_channel, number)
                 if second % COMPARE_EVERY == 0:
                     mismatches = mismatches + 1 if await self._mismatch(wire) else 0
+                if second % EXAMINE_EVERY == 0:
+                    await self._commands.examine()
             if mismatches == MISMATCHES:
                 wire.end(f"{self._address} does not hold the subscriptions that it confirmed")
 
@@ -293,6 +305,11 @@ class Link:
         wanted = len(self._asked) + 1  # and the probe's
         held = await self._commands.subscriptions(wire.client_id)
         return held != wanted == len(self._asked) + 1 and not self._outstanding
+
+    def _cannot_connect(self, error: Exception) -> str:
+        if self._address is None:
+            return explained(error)
+        return f"cannot connect to {self._address}: {explained(error, tls=self._address.tls is not None)}"
 
     def _up(self) -> None:
         assert self._listener is not None

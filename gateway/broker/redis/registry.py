@@ -30,12 +30,12 @@ class RedisRegistry:
     """See `gateway.broker.registry.Registry` for the contract. `timeout` (s) bounds every single command."""
 
     def __init__(
-        self, url: str, *, prefix: str = "sse", limit: int = 0, tickets: int = 32, timeout: float = 1.5
+        self, route: connect.Route, *, prefix: str = "sse", limit: int = 0, tickets: int = 32, timeout: float = 1.5
     ) -> None:
         self._keys = Keys(prefix)
         self._timeout = timeout
         self._most_tickets = tickets
-        self._client = connect.client(url, timeout=timeout)
+        self._client = connect.client(route, timeout=timeout)
         self._here = Here(limit, lambda: asyncio.get_running_loop().time())
         self._census = Census(self._client, self._keys, self._here, timeout=timeout)
         self._send_away = self._client.register_script(script("known", "send_away"))

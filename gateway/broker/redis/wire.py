@@ -13,7 +13,8 @@ from typing import cast
 
 import hiredis
 
-from .connect import CONNECT_TIMEOUT, Address
+from .connect import CONNECT_TIMEOUT, Address, is_master
+from .examine import CLOSED, NOT_REDIS, explained
 
 Push = Callable[[list[bytes]], None]
 """Takes a pub/sub reply: `[kind, channel, payload or count]`, or `[b"pong", text]`."""
@@ -45,8 +46,9 @@ class Wire(asyncio.Protocol):
         self.lost: asyncio.Future[str] = loop.create_future()
 
     @classmethod
-    async def connect(cls, address: Address, push: Push) -> Wire:
-        """Connected and authenticated. Raises `OSError`, or `TimeoutError` after `CONNECT_TIMEOUT`."""
+    async def connect(cls, address: Address, push: Push, *, elected: bool = False) -> Wire:
+        """Connected and authenticated; where masters are elected, to one. Raises `OSError`, or `TimeoutError` after
+        `CONNECT_TIMEOUT`."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT):
             if address.path:
@@ -54,11 +56,7 @@ class Wire(asyncio.Protocol):
             else:
                 _, wire = await loop.create_connection(lambda: cls(push), address.host, address.port, ssl=address.tls)
             try:
-                if address.password:
-                    names = [address.username] if address.username else []
-                    await wire._ask("AUTH", *names, address.password)
-                await wire._ask("CLIENT", "SETNAME", "event-gateway")
-                wire.client_id = cast(int, await wire._ask("CLIENT", "ID"))
+                await wire._greet(address, elected=elected)
             except BaseException:
                 wire.close()
                 raise
@@ -73,6 +71,15 @@ class Wire(asyncio.Protocol):
         """At once: what was not read yet will be read from history."""
         if self._transport is not None:
             self._transport.abort()
+
+    async def _greet(self, address: Address, *, elected: bool) -> None:
+        username, password = address.login
+        if password:
+            await self._ask("AUTH", *filter(None, (username, password)))
+        await self._ask("CLIENT", "SETNAME", "event-gateway")
+        self.client_id = cast(int, await self._ask("CLIENT", "ID"))
+        if elected and not is_master(cast(bytes, await self._ask("INFO", "replication"))):
+            raise WireError(f"{address} is no master any more")
 
     async def _ask(self, *words: str) -> object:
         """A command before the first SUBSCRIBE, where replies are plain."""
@@ -104,14 +111,14 @@ class Wire(asyncio.Protocol):
                 elif self._greeting:
                     self._replies.put_nowait(reply)
                 else:  # LOADING, NOPERM: what was asked for will not come
-                    self.end(f"the server answered: {reply!s}")
+                    self.end(f"the server answered: {explained(cast(Exception, reply))}")
                     return self.close()
         except hiredis.ProtocolError as error:
-            self.end(f"not the Redis protocol: {error}")
+            self.end(f"{NOT_REDIS}: {error}")
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.end(f"connection lost: {exc}" if exc else "the server closed the connection")
+        self.end(f"connection lost: {exc}" if exc else CLOSED)
 
     def end(self, reason: str) -> None:
         """Give it up: `lost` is done."""

@@ -15,6 +15,8 @@ from structlog.typing import EventDict
 
 from gateway.broker.redis import RedisBroker
 from gateway.broker.redis.publisher import Policy
+from gateway.broker.redis.routes import route
+from gateway.broker.redis.urls import NO_FILES, Files
 
 PREFIX = "t"
 ALICE, BOB = "user:alice", "user:bob"
@@ -24,10 +26,16 @@ NOTICED_WITHIN = 6.0
 
 @asynccontextmanager
 async def running(
-    url: str, prefix: str = PREFIX, *, timeout: float = 1.5, policy: Policy | None = None, up: bool = True
+    url: str,
+    prefix: str = PREFIX,
+    *,
+    timeout: float = 1.5,
+    policy: Policy | None = None,
+    up: bool = True,
+    files: Files = NO_FILES,
 ) -> AsyncIterator[tuple[RedisBroker, Heard]]:
     """A started broker and what it hears; with `up`, from when its link is up."""
-    broker, heard = RedisBroker(url, prefix=prefix, policy=policy, timeout=timeout), Heard()
+    broker, heard = RedisBroker(route(url, files), prefix=prefix, policy=policy, timeout=timeout), Heard()
     await broker.start(heard)
     try:
         if up:
@@ -40,7 +48,7 @@ async def running(
 @asynccontextmanager
 async def idle(url: str, prefix: str = PREFIX, *, timeout: float = 1.5) -> AsyncIterator[RedisBroker]:
     """A broker that was not started: it can publish and read, and has no link."""
-    broker = RedisBroker(url, prefix=prefix, timeout=timeout)
+    broker = RedisBroker(route(url), prefix=prefix, timeout=timeout)
     try:
         yield broker
     finally:

@@ -16,8 +16,8 @@ from structlog.typing import EventDict
 
 from gateway.broker.base import BrokerStats
 from gateway.broker.redis import link
-from gateway.broker.redis.connect import Address
 from gateway.broker.redis.link import Link
+from gateway.broker.redis.routes import route
 from gateway.channels import Keys
 
 
@@ -99,9 +99,12 @@ async def test_the_server_holds_something_else(redis_url: str, prefix: str, logs
             async def distrust(self) -> None:
                 await broker.distrust()
 
+            async def examine(self) -> None:
+                await broker.examine()
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(link, "COMPARE_EVERY", 1)
-            misled = Link(Address.of(redis_url), Keys(prefix), "misled", Miscounting(), BrokerStats())
+            misled = Link(route(redis_url), Keys(prefix), "misled", Miscounting(), BrokerStats())
             misled.start(heard)
             await until(lambda: misled.stats.reconnects, within=10)
             await misled.close()
