@@ -7,6 +7,7 @@ wrong is raised as a `ValueError` whose text is a whole problem for people to re
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -98,3 +99,8 @@ def secret(setting: str, path: str) -> str:
     if not content:
         raise ValueError(f"{setting}: {path} is empty")
     return content
+
+
+def colours_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether people want text for a terminal in colour: no-color.org, and terminals that know none."""
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

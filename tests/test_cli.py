@@ -182,6 +182,14 @@ def test_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert claims == {"sub": "42", "topics": ["orders.*", "news"], "aud": "events", "iss": "me"}
 
 
+def test_token_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """token --json says what is in it, too."""
+    monkeypatch.setenv("GATEWAY_JWT_SECRET", SECRET)
+    assert main(["token", "--user", "42", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert jwt.decode(answer["token"], SECRET, algorithms=["HS256"]) == answer["claims"]
+
+
 def test_token_says_no_more_than_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A plain token holds the user and its times only, and is good for an hour."""
     monkeypatch.setenv("GATEWAY_JWT_SECRET", SECRET)
@@ -301,9 +309,10 @@ async def test_publish(target: list[str], path: str, gateway: Gateway, capsys: p
 
 async def test_publish_with_keys(gateway: Gateway) -> None:
     """publish shows the publisher key, and sends the event's own key."""
-    flags = ["--key", "secret", "--key-field", "order-7"]
+    flags = ["--key", "secret", "--key-field", "order-7", "--id", "mine"]
     assert await run("publish", "--broadcast", "--type", "x", *flags) == 0
-    assert gateway.requests == [("/v1/broadcast", "Bearer secret", {"event_type": "x", "data": {}, "key": "order-7"})]
+    more = {"key": "order-7", "id": "mine"}
+    assert gateway.requests == [("/v1/broadcast", "Bearer secret", {"event_type": "x", "data": {}} | more)]
 
 
 async def test_publish_key_from_the_environment(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +335,10 @@ async def test_publish_from_standard_input(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({"id": "5-0", "receivers": 0}, "published 5-0; nobody is online for it"),
+        (
+            {"id": "5-0", "receivers": 0},
+            "published 5-0; nobody is online for it, so it waits in the history",
+        ),
         ({"id": "5-0", "receivers": 1}, "published 5-0; 1 gateway process has somebody online for it"),
         ({"receivers": 0}, "published, not retained; nobody is online for it"),
     ],
@@ -357,11 +369,10 @@ def refusal(status: int, **problem: Any) -> Callable[[], web.Response]:
             refusal(400, title="The event is not valid", detail="is reserved", field="event_type"),
             "400 The event is not valid: event_type: is reserved",
         ),
-        (refusal(403, title="Not allowed"), "403 Not allowed"),
-        (
-            refusal(401, title="Authentication is required"),
-            "401 Authentication is required; give a publisher key with --key or GATEWAY_PUBLISHER_KEY",
-        ),
+        (refusal(403, title="Not allowed"), "403 Not allowed; what a key may is said in GATEWAY_PUBLISH_KEYS, "),
+        (refusal(401, title="No"), "401 No; give a publisher key with --publish-key or GATEWAY_PUBLISHER_KEY"),
+        (refusal(503, title="No", detail="away"), "503 No: away; its /readyz says more. Send it again with --id, "),
+        (refusal(404, title="No"), "404 No; publish to a gateway's own address, or to its GATEWAY_INTERNAL_PORT "),
         (lambda: web.Response(status=502, text="<html>"), "502 Bad Gateway"),
         (lambda: web.Response(status=302, headers={"Location": "/"}), "302 Found"),
     ],
@@ -369,11 +380,21 @@ def refusal(status: int, **problem: Any) -> Callable[[], web.Response]:
 async def test_publish_refused(
     answer: Callable[[], web.Response], said: str, gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A refusal is told with the problem's title, field and detail, and is a failure."""
+    """A refusal is told with the problem's title, field and detail, and with what to do; it is a failure."""
     gateway.answer = answer
     assert await run("publish", "--broadcast", "--type", "x") == 1
     out, err = capsys.readouterr()
-    assert (out, err) == ("", f"gateway: {said}\n")
+    assert (out, err.count("\n")) == ("", 1)
+    assert f": {said}" in err
+
+
+async def test_publish_with_a_key_that_is_none(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever gave a key is told where the gateway's are, and not to give one."""
+    gateway.answer = refusal(401, title="No")
+    assert await run("publish", "--broadcast", "--type", "x", "--publish-key", "hunter2") == 1
+    err = capsys.readouterr().err
+    assert "401 No; the gateway takes the keys of its GATEWAY_PUBLISH_KEYS" in err
+    assert "hunter2" not in err
 
 
 @pytest.mark.parametrize("text", ["hello", "[]", "{}"])
@@ -402,7 +423,7 @@ async def test_publish_without_answer(
     finally:
         release.set()
         server.close()
-    assert capsys.readouterr().err == f"gateway: http://127.0.0.1:{port} did not answer within 0.05 s\n"
+    assert capsys.readouterr().err == f"gateway: http://127.0.0.1:{port}: no answer within 0.05 s\n"
 
 
 async def test_publish_cut_off(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
@@ -429,7 +450,7 @@ def test_publish_to_nobody(capsys: pytest.CaptureFixture[str]) -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         assert main(["publish", "--broadcast", "--type", "x", "--url", url]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"gateway: cannot connect to {url} ")
+    assert line.startswith(f"gateway: {url}: cannot connect (Connection refused); ")
     assert "`gateway serve --dev`" in line
 
 

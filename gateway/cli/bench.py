@@ -11,7 +11,6 @@ import re
 import signal
 import sys
 import time
-from pathlib import Path
 from uuid import uuid4
 
 import jwt
@@ -19,13 +18,14 @@ import jwt
 from .. import channels
 from ..bench.files import make_room
 from ..bench.plan import Address, CannotRun, Plan, Subscriber, Target
-from ..bench.progress import show
 from ..bench.report import figures, remarks, table
-from ..bench.run import PUBLISHING, Lost, Run
+from ..bench.run import PUBLISHING, TRYING, Lost, Run
 from ..config import Settings
 from ..errors import InvalidEvent
 from ..setting_kinds import hide_password
+from . import credentials
 from .common import DEFAULT_URL, Commands, Stop, complain, declare, settings_of
+from .progress import Progress, shown
 from .token import signed
 
 MOST_EVENTS = 1_000_000
@@ -61,12 +61,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--rate", default="50", metavar="N", help="events to publish each second (50)")
     parser.add_argument("--seconds", default="10", metavar="N", help="how long to publish (10)")
     parser.add_argument("--to", default="users", metavar="WHOM", help="users, topic or broadcast (users); see above")
-    parser.add_argument("--token", metavar="TOKEN", help="a subscriber's token, for all streams")
-    parser.add_argument("--token-file", metavar="FILE", help="a file that holds it")
-    parser.add_argument(
-        "--jwt-secret", dest="set_jwt_secret", metavar="SECRET",
-        help="the gateway's, to make tokens (GATEWAY_JWT_SECRET or GATEWAY_JWT_SECRET_FILE)",
-    )  # fmt: skip
+    credentials.add_flags(parser)
     parser.add_argument(
         "--publish-key", dest="set_publisher_key", metavar="KEY",
         help="a publisher key (GATEWAY_PUBLISHER_KEY or GATEWAY_PUBLISHER_KEY_FILE)",
@@ -107,13 +102,15 @@ async def _with_progress(run: Run) -> None:
 
     with contextlib.suppress(RuntimeError, ValueError):  # only a process's main thread is interrupted
         loop.add_signal_handler(signal.SIGINT, interrupted)
-    progress = asyncio.create_task(show(run, sys.stderr))
-    try:
+    async with shown(lambda: _progress(run), sys.stderr):
         await running
-    finally:
-        progress.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await progress
+
+
+def _progress(run: Run) -> Progress:
+    if run.phase in (TRYING, "connecting"):
+        return Progress(run.done, run.total, f"{run.phase}: {run.done:,} of {run.total:,} connections")
+    events = f"{run.done:,} of {run.total:,} events, {run.ledger.delivered:,} deliveries"
+    return Progress(run.done, run.total, f"{run.phase}: {events}")
 
 
 def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
@@ -148,7 +145,7 @@ def _address(flag: str, text: str) -> Address:
 
 
 def _subscribers(args: argparse.Namespace, settings: Settings, plan: Plan, connections: int) -> tuple[Subscriber, ...]:
-    if (token := _token(args)) is not None:
+    if (token := credentials.token_of(args)) is not None:
         return (Subscriber(_user_of(token, plan.seconds), token),) * connections
     users = [f"bench-{number}" for number in range(connections)]
     if (secret := settings.jwt_secret) is None:
@@ -156,20 +153,6 @@ def _subscribers(args: argparse.Namespace, settings: Settings, plan: Plan, conne
     ttl = math.ceil(plan.seconds) + CONNECTING_SECONDS
     topics = [plan.topic] if plan.target is Target.TOPIC else []
     return tuple(Subscriber(user, signed(settings, secret, user, ttl=ttl, topics=topics)) for user in users)
-
-
-def _token(args: argparse.Namespace) -> str | None:
-    given = [args.token, args.token_file, args.set_jwt_secret]
-    if sum(value is not None for value in given) > 1:
-        raise Stop("--token, --token-file, --jwt-secret: give only one of them", exit_status=2)
-    token: str | None = args.token
-    if args.token_file is not None:
-        try:
-            token = Path(args.token_file).read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or "not ASCII text"
-            raise Stop(f"--token-file {args.token_file}: cannot be read: {reason}", exit_status=2) from None
-    return token
 
 
 def _user_of(token: str, seconds: float) -> str:

@@ -81,3 +81,10 @@ def _assignment(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE, for example retention=off")
     return name, value
+
+
+def count(text: str) -> int:
+    """For `type=`: a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
+    return int(text)

@@ -25,6 +25,7 @@ EXAMPLES = """
 def add(commands: Commands) -> None:
     parser = declare(commands, "health", run, "Ask the gateway on this machine how it is.", EXAMPLES)
     parser.add_argument("--ready", action="store_true", help="whether new streams should come here (/readyz)")
+    parser.add_argument("--json", action="store_true", help="print the gateway's answer as it is")
     add_server_flags(parser)
 
 
@@ -32,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args).settings
     path = "/readyz" if args.ready else "/livez"
     status, answer = _ask(ANYWHERE.get(settings.host, settings.host), settings.port, path)
+    if args.json:
+        print(answer.decode(errors="replace"))
+        return 0 if status == 200 else 1
     if status != 200:
         raise Stop(f"{path} says {status}: {_reasons(answer)}")
     print("ready" if args.ready else "alive")

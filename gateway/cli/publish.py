@@ -12,6 +12,8 @@ from urllib.parse import quote
 import aiohttp
 
 from .. import channels
+from ..client import answers
+from ..client.address import unreachable
 from ..setting_kinds import hide_password
 from .common import DEFAULT_URL, Commands, Stop, declare, settings_of
 
@@ -33,6 +35,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--type", required=True, dest="event_type", metavar="TYPE", help="such as order.paid")
     parser.add_argument("data", nargs="?", metavar="DATA", help="the event's data, JSON; - reads standard input")
     parser.add_argument(
+        "--id", dest="event_id", metavar="ID", help="your own id of it: sent again with the same, it is published once"
+    )
+    parser.add_argument(
         "--key-field", dest="event_key", metavar="KEY", help="of events with this key only the newest matters"
     )
     parser.add_argument(
@@ -40,15 +45,16 @@ def add(commands: Commands) -> None:
         help="the gateway (GATEWAY_PUBLISHER_URL, or http://127.0.0.1:8080)",
     )  # fmt: skip
     parser.add_argument(
-        "--key", dest="set_publisher_key", metavar="KEY", help="a publisher key (GATEWAY_PUBLISHER_KEY)"
-    )
+        "--publish-key", "--key", dest="set_publisher_key", metavar="KEY",
+        help="a publisher key (GATEWAY_PUBLISHER_KEY or GATEWAY_PUBLISHER_KEY_FILE)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the gateway's answer as it is")
 
 
 def run(args: argparse.Namespace) -> int:
-    event = {"event_type": args.event_type, "data": _data(args.data)}
-    if args.event_key is not None:
-        event["key"] = args.event_key
+    event: dict[str, Any] = {"event_type": args.event_type, "data": _data(args.data)}
+    given = {"id": args.event_id, "key": args.event_key}
+    event |= {name: value for name, value in given.items() if value is not None}
     settings = settings_of(args).settings
     base = settings.publisher_url or DEFAULT_URL
     if not base.startswith(("http://", "https://")):
@@ -92,22 +98,23 @@ async def _post(base: str, path: str, event: dict[str, Any], key: str | None) ->
             aiohttp.ClientSession(timeout=PUBLISH_BUDGET) as session,
             session.post(base + path, json=event, headers=headers, allow_redirects=False) as response,
         ):
-            status, reason, body = response.status, response.reason, await response.read()
+            status, body = response.status, await response.read()
+            kind, reason = response.headers.get("Content-Type"), response.reason or ""
     except aiohttp.ClientConnectorError as error:
         raise Stop(
-            f"cannot connect to {there} ({error.strerror or error}): start a gateway there with "
-            "`gateway serve --dev`, or give another address with --url or GATEWAY_PUBLISHER_URL"
+            f"{there}: {unreachable(error.os_error)}; start a gateway there with `gateway serve --dev`, "
+            "or give another address with --url or GATEWAY_PUBLISHER_URL"
         ) from None
     except TimeoutError:
-        raise Stop(f"{there} did not answer within {PUBLISH_BUDGET.total:g} s") from None
+        raise Stop(f"{there}: no answer within {PUBLISH_BUDGET.total:g} s") from None
     except (aiohttp.ClientError, ValueError) as error:
         raise Stop(f"{there}: {type(error).__name__}: {hide_password(str(error))}") from None
 
-    answer = _json_object(body)
     if not 200 <= status < 300:
-        raise Stop(_problem(status, reason or "", answer))
+        raise Stop(f"{there}: {_refusal(status, reason, answers.problem(kind, body), key)}")
+    answer = _json_object(body)
     if "receivers" not in answer:
-        raise Stop(f"{there} answered {status}, but not as a gateway does: is it the right address?")
+        raise Stop(f"{there}: answered {status}, but not as a gateway does: is it the right address?")
     return answer
 
 
@@ -119,19 +126,29 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _problem(status: int, reason: str, answer: dict[str, Any]) -> str:
-    """One line for an RFC 9457 problem, or for the bare status when there is none."""
-    field = f"{answer['field']}: " if answer.get("field") else ""
-    detail = f": {field}{answer['detail']}" if answer.get("detail") else ""
-    hint = "; give a publisher key with --key or GATEWAY_PUBLISHER_KEY" if status == 401 else ""
-    return f"{status} {answer.get('title', reason)}{detail}{hint}"
+def _refusal(status: int, reason: str, said: answers.Problem, key: str | None) -> str:
+    """What the gateway said, and what to do about it, in one line."""
+    told = ": ".join(filter(None, (f"{status} {said.title or reason}", said.field, said.detail)))
+    match status:
+        case 401 if key is None:
+            return f"{told}; give a publisher key with --publish-key or GATEWAY_PUBLISHER_KEY"
+        case 401:
+            return f"{told}; the gateway takes the keys of its GATEWAY_PUBLISH_KEYS, or of GATEWAY_PUBLISH_KEYS_FILE"
+        case 403:
+            return f"{told}; what a key may is said in GATEWAY_PUBLISH_KEYS, what a token may in its scope"
+        case 404 | 405 if not said.detail:
+            return f"{told}; publish to a gateway's own address, or to its GATEWAY_INTERNAL_PORT if it has one"
+        case 503:
+            return f"{told}; its /readyz says more. Send it again with --id, and it is published once"
+    return told
 
 
 def _sentence(answer: dict[str, Any]) -> str:
     what = f"published {answer['id']}" if answer.get("id") else "published, not retained"
     match answer["receivers"]:
         case 0:
-            return f"{what}; nobody is online for it"
+            waits = ", so it waits in the history" if answer.get("id") else ""
+            return f"{what}; nobody is online for it{waits}"
         case 1:
             return f"{what}; 1 gateway process has somebody online for it"
         case count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ from .. import channels
 from ..auth import keys
 from ..config import Settings
 from ..setting_kinds import is_scope
-from .common import Commands, Stop, declare, settings_of
+from .common import Commands, Stop, count, declare, settings_of
 
 EXAMPLES = """
     gateway token --user 42
@@ -51,15 +52,21 @@ def add(commands: Commands) -> None:
         help="the private key of GATEWAY_JWT_PUBLIC_KEY or of a JWKS, in place of GATEWAY_JWT_SECRET",
     )
     parser.add_argument("--kid", help="with --private-key-file: the name of the key in the JWKS")
-    parser.add_argument("--ttl", type=_ttl, default=3600, metavar="SECONDS", help="how long it is good (3600)")
+    parser.add_argument("--ttl", type=count, default=3600, metavar="SECONDS", help="how long it is good (3600)")
+    parser.add_argument("--json", action="store_true", help="as JSON: the token, and what it says")
 
 
 def run(args: argparse.Namespace) -> int:
     settings = settings_of(args).settings
     said = _claims(settings, args.user, ttl=args.ttl, topics=args.topics, scope=args.scope)
+    token = _signed(args, settings, said)
+    print(json.dumps({"token": token, "claims": said}) if args.json else token)
+    return 0
+
+
+def _signed(args: argparse.Namespace, settings: Settings, claims: dict[str, Any]) -> str:
     if args.private_key_file is not None:
-        print(_signed_with_file(settings, args.private_key_file, said, args.kid))
-        return 0
+        return _signed_with_file(settings, args.private_key_file, claims, args.kid)
     if settings.jwt_secret is None:
         raise Stop(
             "no GATEWAY_JWT_SECRET to sign a token with: `export GATEWAY_JWT_SECRET=$(openssl rand -hex 32)` "
@@ -67,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
             "a gateway in development mode needs none",
             exit_status=2,
         )
-    print(_signed_with_secret(settings, settings.jwt_secret, said))
-    return 0
+    return _signed_with_secret(settings, settings.jwt_secret, claims)
 
 
 def signed(settings: Settings, secret: str, user: str, *, ttl: int, topics: Iterable[str] | None = None) -> str:
@@ -122,9 +128,3 @@ def _scope(text: str) -> str:
             f"{text!r}: expected *, broadcast, user:<id>, user:*, topic:<name> or the like"
         )
     return text
-
-
-def _ttl(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of seconds, 1 or more")
-    return int(text)

@@ -1,9 +1,8 @@
-"""`gateway bench` with what cannot be right: one line that says what, and what to do; and its progress."""
+"""`gateway bench` with what cannot be right: one line that says what, and what to do."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import resource
 import time
@@ -15,10 +14,10 @@ import pytest
 from bench.test_stream import HEAD, answering
 from servers import HOST, free_port
 
-from gateway.bench import progress, run
+from gateway.bench import run
 from gateway.bench.plan import Address, Plan, Subscriber, Target
 from gateway.bench.run import Run
-from gateway.cli import main
+from gateway.cli import bench, main
 from gateway.client.http import HttpTransport
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
@@ -155,41 +154,10 @@ def test_help_warns_of_broadcasts(capsys: pytest.CaptureFixture[str]) -> None:
 # --- progress
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def running() -> Run:
-    """A run in the middle of its events."""
+def test_progress() -> None:
+    """How far a run is, in connections and then in events."""
     url = "http://127.0.0.1:8080"
     made = Run(Plan(Address(url), (Subscriber("a"),), Target.USERS, 50, 10, "r"), HttpTransport(url), url)
+    assert bench._progress(made) == (0, 1, "trying the way: 0 of 1 connections")
     made.phase, made.done, made.total = "publishing", 250, 500
-    return made
-
-
-async def shown(run: Run, out: io.StringIO) -> str:
-    task = asyncio.create_task(progress.show(run, out))
-    async with asyncio.timeout(5):
-        while "publishing" not in out.getvalue():
-            await asyncio.sleep(0.001)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    return out.getvalue()
-
-
-async def test_a_bar_at_a_terminal(running: Run) -> None:
-    """At a terminal a bar is drawn in place, and removed in the end."""
-    told = await shown(running, Terminal())
-    bar = f"[{'#' * 15}{' ' * 15}]"
-    assert told.startswith(f"\r{bar} publishing: 250 of 500 events, 0 deliveries\x1b[K")
-    assert told.endswith("\r\x1b[K")
-    assert "\n" not in told
-
-
-async def test_lines_elsewhere(running: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere there is a plain line now and then."""
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.01)
-    lines = (await shown(running, io.StringIO())).splitlines()
-    assert set(lines) == {"publishing: 250 of 500 events, 0 deliveries"}
+    assert bench._progress(made) == (250, 500, "publishing: 250 of 500 events, 0 deliveries")

@@ -47,6 +47,8 @@ async def test_one_that_takes_no_streams_says_why(capsys: pytest.CaptureFixture[
         assert await health(*at) == 0
         assert await health("--ready", *at) == 1
         assert capsys.readouterr().err.startswith("gateway: /readyz says 503: broker: ")
+        assert await health("--ready", "--json", *at) == 1
+        assert json.loads(capsys.readouterr().out)["status"] == "unavailable"
         gateway.terminate()
         await gateway.wait()
         assert await health(*at) == 1
