@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 
+from ..channels import USER_ID
 from .identity import Subscriber
 
 TICKET_BYTES = 32
@@ -24,7 +26,17 @@ def written(subscriber: Subscriber) -> bytes:
     return json.dumps([subscriber.user_id, subscriber.topics, subscriber.expires_at]).encode()
 
 
-def read(kept: bytes, ticket_digest: str) -> Subscriber:
-    """The subscriber a ticket was made for. Whether it is still good, only the registry says."""
-    user_id, topics, expires_at = json.loads(kept)
-    return Subscriber(user_id, tuple(topics), expires_at, ticket_digest)
+def read(kept: bytes, ticket_digest: str) -> Subscriber | None:
+    """The subscriber a ticket was made for, None for what `written` never wrote. Whether it is still good, only the
+    registry says."""
+    try:
+        match json.loads(kept):
+            case [str(user_id), [*topics], float() | None as expires_at] if (
+                USER_ID.fullmatch(user_id)
+                and all(isinstance(topic, str) for topic in topics)
+                and (expires_at is None or math.isfinite(expires_at))
+            ):
+                return Subscriber(user_id, tuple(topics), expires_at, ticket_digest)
+    except (ValueError, RecursionError):
+        pass
+    return None

@@ -66,7 +66,7 @@ class BrokerStats:
     """Counters since start, of all links there are; read by metrics.
 
     reconnects  links that were up, and were lost
-    garbage     messages that were no events
+    garbage     messages, and entries of histories, that were no events
     probe       seconds from the sending of a probe until it was heard
     """
 

@@ -90,7 +90,7 @@ class RedisBroker:
     async def read(self, channels: Sequence[str], after: EventId, limit: int) -> Page:
         horizon, answer = await self._answer_of_read(channels, after, limit)
         parts = zip(channels, answer[0::4], answer[1::4], answer[2::4], answer[3::4], strict=True)
-        slices = [_slice(*part) for part in parts]
+        slices = [self._slice(*part) for part in parts]
         return page(slices, after, horizon)
 
     async def touched(self, after: EventId, limit: int) -> Touched:
@@ -102,7 +102,8 @@ class RedisBroker:
                     )
             except (RedisError, OSError, TimeoutError) as error:
                 raise _unavailable(error) from error
-        touched = [(EventId.parse(id.decode()), fields[b"c"].decode()) for id, fields in rows]
+        # Others may have written there too: what names no channel has an id all the same.
+        touched = [(_id(id), fields.get(b"c", b"").decode("utf-8", "replace")) for id, fields in rows]
         intact = bool(touched) and touched[0][0] == after
         newer = [row for row in touched if row[0] > after]
         return Touched(newer[:limit], intact, complete=len(newer) <= limit)
@@ -150,19 +151,21 @@ class RedisBroker:
         tip, epoch, now, beyond = answer[:4]
         return Horizon(_id(epoch), _id(tip), int(now), memory_ms, _id(beyond) if beyond else None), answer[4:]
 
+    def _slice(self, channel: str, rows: list[Any], more: int, last: bytes, oldest: bytes) -> Slice:
+        entries = [entry for id, fields in rows if (entry := self._entry(channel, id, fields)) is not None]
+        truncated = bool(more and entries)
+        return Slice(channel, entries, truncated, _id(last) if last else None, _id(oldest) if oldest else None)
 
-def _slice(channel: str, rows: list[Any], more: int, last: bytes, oldest: bytes) -> Slice:
-    entries = [entry for id, fields in rows if (entry := _entry(channel, id, fields)) is not None]
-    truncated = bool(more and entries)
-    return Slice(channel, entries, truncated, _id(last) if last else None, _id(oldest) if oldest else None)
-
-
-def _entry(channel: str, id: bytes, fields: list[bytes]) -> Entry | None:
-    try:
-        return stored(channel, id, fields)
-    except Exception as error:  # somebody else wrote into the history: their entry is at fault, not the reader
-        log.warning("broker.foreign_entry_skipped", channel=kind(channel), id=repr(id), error=repr(error)[:200])
-        return None
+    def _entry(self, channel: str, id: bytes, fields: list[bytes]) -> Entry | None:
+        """None for what somebody else wrote into the history: the entry is at fault, not the reader."""
+        try:
+            return stored(channel, id, fields)
+        except Exception as error:
+            self.stats.garbage += 1
+            if self.stats.garbage.bit_count() == 1:  # it is read again and again; not the error's text: it may quote
+                reason = type(error).__name__
+                log.warning("broker.foreign_entry_skipped", channel=kind(channel), id=id.decode(), reason=reason)
+            return None
 
 
 def _id(raw: bytes) -> EventId:

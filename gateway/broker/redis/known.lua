@@ -15,7 +15,11 @@ end
 
 local function known(key, living, seen)
   local counts, total, away, tickets, waiting = {}, 0, 0, {}, 0
-  local fields = redis.call('HGETALL', key)
+  local fields = redis.pcall('HGETALL', key)
+  if fields.err then  -- not ours: it would fail the call for all users who are asked about together
+    redis.call('DEL', key)
+    fields = {}
+  end
   for index = 1, #fields, 2 do
     local field, value = fields[index], tonumber(fields[index + 1]) or 0
     if field == 'away' and value > now then

@@ -72,10 +72,13 @@ class Pulse:
         for id, fields in rows:
             self._cursor = EventId.parse(id.decode())
             said = dict(zip(fields[::2], fields[1::2], strict=True))
-            if b"u" not in said:
+            try:
+                user_id, ms = said[b"u"].decode(), int(said[b"f"]) if b"f" in said else None
+            except (KeyError, ValueError):
+                if b"b" not in said:  # with it the stream was begun; others are of somebody else, and the next count
+                    log.warning("registry.foreign_entry_skipped", id=id.decode())
                 continue
-            user_id = said[b"u"].decode()
-            if b"f" in said:
-                self._here.keep_away(user_id, (self._cursor.ms + int(said[b"f"]) - now_ms) / 1000)
+            if ms is not None:
+                self._here.keep_away(user_id, (self._cursor.ms + ms - now_ms) / 1000)
             sent_away(user_id)
         return len(rows) < REVOCATIONS_AT_ONCE
