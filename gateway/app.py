@@ -31,6 +31,8 @@ from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
 from .web import carrier, jwks_endpoint, malformed, sites, stream
 from .web.context import GATEWAY, Gateway, Place
+from .web.overload import Overload
+from .web.readiness import Readiness
 from .workers import bound, supervise
 
 GC_THRESHOLDS = (10_000, 5, 50)
@@ -60,7 +62,9 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     registry = adapters.registry(settings)
     metrics.registry_up.set_function(lambda: registry.health() is None)
     publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
-    gateway = Gateway(settings, hub, relay, registry, metrics, publish_keys, verifier, place)
+    overload = Overload(hub, settings)
+    gateway = Gateway(settings, hub, relay, registry, metrics, overload, publish_keys, verifier, place)
+    metrics.registry.register(Readiness(gateway))
     app, internal = sites.applications(gateway)
     app.cleanup_ctx.append(_running)
     if internal is not None:
@@ -146,10 +150,10 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     """The background of a process: broker link and heartbeat."""
     gateway = app[GATEWAY]
     await gateway.relay.start()
-    await gateway.registry.start(lambda user_id: _send_away(gateway.hub, user_id))
+    await gateway.registry.start(lambda user_id: _send_away(gateway.hub, user_id), gateway.overload.now)
     tasks = [
         _owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval)),
-        _owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag)),
+        _owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag, gateway.overload.lagging)),
     ]
     if gateway.verifier is not None and isinstance(gateway.verifier.keys, Jwks):
         tasks.append(_owned(gateway, "jwks", gateway.verifier.keys.run()))

@@ -80,6 +80,10 @@ class Keys:
         return f"{self.prefix}:processes"
 
     @property
+    def overloaded(self) -> str:
+        return f"{self.prefix}:overloaded"
+
+    @property
     def revocations(self) -> str:
         return f"{self.prefix}:revocations"
 

@@ -93,6 +93,8 @@ class Settings:
     drain_seconds: float = _setting(20.0, kinds.SECONDS_OR_0, "connections are closed over this time on SIGTERM")
     max_connection_age: float = _setting(0.0, kinds.SECONDS_OR_0, "age at which one is closed; 0 is never")
 
+    ready_max_lag: float = _setting(0.5, kinds.SECONDS_OR_0, "not ready while the event loop is so late; 0 is never")
+
     max_connections: int = _setting(0, kinds.COUNT_OR_0, "connections of a process; 0 is no limit")
     max_connections_per_user: int = _setting(32, kinds.COUNT_OR_0, "connections of one user; 0 is no limit")
     max_tickets_per_user: int = _setting(32, kinds.COUNT, "tickets of one user that were not used yet")

@@ -185,6 +185,7 @@ def test_the_names_in_redis() -> None:
     assert KEYS.dedupe("user:42", "order-7") == "sse:dedupe:user:42:order-7"
     assert (KEYS.journal, KEYS.epoch) == ("sse:journal", "sse:epoch")
     assert (KEYS.processes, KEYS.revocations) == ("sse:processes", "sse:revocations")
+    assert KEYS.overloaded == "sse:overloaded"
     assert (KEYS.registry("42"), KEYS.ticket("a1")) == ("sse:registry:42", "sse:ticket:a1")
     assert KEYS.probe("a1") == "sse:probe:a1"
 
@@ -209,8 +210,8 @@ def test_every_channel_and_key_has_a_name_of_its_own(user: str, key: str, user_2
 @given(st.from_regex(channels.USER_ID, fullmatch=True))
 def test_no_channel_takes_the_name_of_another_thing(name: str) -> None:
     """Whatever users and topics are called, the keys of different purposes never meet."""
-    made = [KEYS.journal, KEYS.epoch, KEYS.processes, KEYS.revocations, KEYS.probe(name)]
-    made += [KEYS.registry(name), KEYS.ticket(name)]
+    made = [KEYS.journal, KEYS.epoch, KEYS.processes, KEYS.overloaded, KEYS.revocations]
+    made += [KEYS.probe(name), KEYS.registry(name), KEYS.ticket(name)]
     for channel in (f"user:{name}", f"topic:{name}", BROADCAST):
         made += [KEYS.pubsub(channel), KEYS.history(channel), KEYS.last(channel), KEYS.dedupe(channel, name)]
     assert len(set(made)) == len(made)

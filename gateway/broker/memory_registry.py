@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..errors import NotAllowed, RateLimited
 from .here import Here
-from .registry import TICKET_SECONDS, SentAway, Verdict
+from .registry import TICKET_SECONDS, Fleet, Overloaded, SentAway, Verdict, never
 
 
 class MemoryRegistry:
@@ -22,7 +22,7 @@ class MemoryRegistry:
         self._good: defaultdict[str, set[str]] = defaultdict(set)
         self._sent_away: SentAway | None = None
 
-    async def start(self, sent_away: SentAway) -> None:
+    async def start(self, sent_away: SentAway, overloaded: Overloaded = never) -> None:
         self._sent_away = sent_away
 
     async def close(self) -> None:
@@ -70,6 +70,12 @@ class MemoryRegistry:
 
     def health(self) -> str | None:
         return None if self._sent_away is not None else "the registry is closed"
+
+    def failed(self) -> str | None:
+        return None
+
+    def fleet(self) -> Fleet:
+        return Fleet(1, 0)
 
     def here(self, user_id: str) -> int:
         return self._here.streams[user_id]

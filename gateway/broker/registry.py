@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 TICKET_SECONDS = 30.0
 """How long a ticket is good for, if nobody used it."""
@@ -29,6 +29,24 @@ SentAway = Callable[[str | None], None]
 """Told of a user whose streams here are to end, or None when whose they are is not known: then of all."""
 
 
+Overloaded = Callable[[], bool]
+"""Asked with each sign of life: whether this process has too much to do. The others are told."""
+
+
+def never() -> bool:
+    return False
+
+
+class Fleet(NamedTuple):
+    """The processes that share the broker, this one included, as of its last sign of life.
+
+    `overloaded` are those of the others that have too much to do.
+    """
+
+    living: int
+    overloaded: int
+
+
 class Registry(Protocol):
     """The port. Every adapter passes `tests/broker/contract_registry.py`.
 
@@ -42,7 +60,7 @@ class Registry(Protocol):
     - No method blocks the event loop. `close` ends every task and connection, and is idempotent.
     """
 
-    async def start(self, sent_away: SentAway) -> None: ...
+    async def start(self, sent_away: SentAway, overloaded: Overloaded = never) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -76,6 +94,14 @@ class Registry(Protocol):
 
     def health(self) -> str | None:
         """Why this process decides alone now, or None."""
+        ...
+
+    def failed(self) -> str | None:
+        """Why it will decide alone for ever, so that only another process can help, or None."""
+        ...
+
+    def fleet(self) -> Fleet:
+        """Who else is there, by what was heard last."""
         ...
 
     def here(self, user_id: str) -> int:

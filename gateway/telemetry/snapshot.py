@@ -87,6 +87,9 @@ class Snapshot(Collector):
         yield CounterMetricFamily(
             "gateway_broker_reconnects", "Links that were up, and were lost", broker.stats.reconnects
         )
+        yield GaugeMetricFamily(
+            "gateway_broker_warnings", "Faults of how the broker is set up; /readyz names them", len(broker.warnings())
+        )
         yield CounterMetricFamily("gateway_heals", "Healings after a lost link", self._relay.healing.heals)
         yield CounterMetricFamily("gateway_broker_garbage", "Messages that were no events", broker.stats.garbage)
         yield histogram(

@@ -17,6 +17,7 @@ from ..guide import Guide
 from ..hub import Hub
 from ..relay import Relay
 from ..telemetry.metrics import Metrics
+from .overload import Overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Gateway:
     relay: Relay
     registry: Registry
     metrics: Metrics
+    overload: Overload
     publish_keys: PublishKeys
     verifier: Verifier | None = None
     place: Place | None = None

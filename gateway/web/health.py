@@ -1,4 +1,5 @@
-"""Health and metrics. `/livez` fails only for a process that must be restarted; `/readyz` says why it fails."""
+"""Health and metrics, over HTTP: of this process, and of the other workers on its port. What they say is decided in
+`readiness.py`."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from ..errors import InvalidRequest
 from . import siblings
 from .context import GATEWAY, Gateway
+from .readiness import NAMES, must_restart, standing
 
 
 def routes() -> list[web.RouteDef]:
@@ -24,45 +27,72 @@ def operators_routes() -> list[web.RouteDef]:
 
 def routes_alone() -> list[web.RouteDef]:
     """What a worker tells the others: of itself only."""
-    return [web.get("/readyz", readyz_alone), web.get("/metrics", metrics_alone)]
+    return [web.get("/livez", livez_alone), web.get("/readyz", readyz_alone), web.get("/metrics", metrics_alone)]
 
 
 async def livez(request: web.Request) -> web.Response:
-    """The event loop runs, or nobody would answer. A broker that is away is no reason to restart."""
-    return web.json_response({"status": "ok"})
+    """The event loop runs, or nobody would answer; a worker's that does not is the others' readiness."""
+    gateway = request.app[GATEWAY]
+    reasons = must_restart(gateway)
+    if gateway.place is not None:
+        reasons = _named(gateway.place.number, reasons)
+        for number, answer in (await siblings.answers(gateway.place, "/livez")).items():
+            reasons += _named(number, _told(answer, "reasons"))
+    return _health({"reasons": reasons}, "failed")
+
+
+async def livez_alone(request: web.Request) -> web.Response:
+    return _health({"reasons": must_restart(request.app[GATEWAY])}, "failed")
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether new streams should come here: to this process, and to every other worker on its port."""
+    """Whether new streams should come here: to this process, and to every other worker on its port.
+
+    `?exclude=` leaves out reasons, for a prober that knows better.
+    """
     gateway = request.app[GATEWAY]
-    reasons = not_ready_because(gateway)
+    told = _standing(gateway, _excluded(request))
     if gateway.place is not None:
-        reasons = [f"worker {gateway.place.number}: {reason}" for reason in reasons]
-        for number, answer in (await siblings.answers(gateway.place, "/readyz")).items():
-            theirs = ["does not answer"] if answer is None else json.loads(answer[1]).get("reasons", [])
-            reasons += [f"worker {number}: {reason}" for reason in theirs]
-    return _readiness(reasons, gateway.relay.broker.warnings())
+        told = {key: _named(gateway.place.number, texts) for key, texts in told.items()}
+        for number, answer in (await siblings.answers(gateway.place, request.path_qs)).items():
+            told["reasons"] += _named(number, ["does not answer"] if answer is None else _told(answer, "reasons"))
+            told["overloaded"] += _named(number, _told(answer, "overloaded"))
+    warnings = gateway.relay.broker.warnings()  # of what all workers share: one tells them for all
+    return _health(told | {"warnings": warnings}, "unavailable")
 
 
 async def readyz_alone(request: web.Request) -> web.Response:
-    return _readiness(not_ready_because(request.app[GATEWAY]), [])
+    return _health(_standing(request.app[GATEWAY], _excluded(request)), "unavailable")
 
 
-def _readiness(reasons: list[str], warnings: list[str]) -> web.Response:
-    """Warnings are of what all workers share, so one tells them for all; they make nobody unready."""
-    body: dict[str, object] = {"status": "unavailable", "reasons": reasons} if reasons else {"status": "ok"}
-    return web.json_response(body | ({"warnings": warnings} if warnings else {}), status=503 if reasons else 200)
+def _excluded(request: web.Request) -> set[str]:
+    names = {name for given in request.query.getall("exclude", []) for name in given.split(",") if name}
+    if unknown := names.difference(NAMES):
+        known = ", ".join(NAMES)
+        raise InvalidRequest(f"{min(unknown)!r} is no reason; known are {known}", field="exclude")
+    return names
 
 
-def not_ready_because(gateway: Gateway) -> list[str]:
-    reasons = list(gateway.failed)
-    if gateway.draining:
-        reasons.append("draining")
-    if (broker := gateway.relay.health()) is not None:
-        reasons.append(f"broker: {broker}")
-    if gateway.verifier is not None and (jwks := gateway.verifier.keys.health()) is not None:
-        reasons.append(f"jwks: {jwks}")
-    return reasons
+def _standing(gateway: Gateway, excluded: set[str]) -> dict[str, list[str]]:
+    reasons, despite = standing(gateway, excluded)
+    return {"reasons": [reason.text for reason in reasons], "overloaded": [reason.text for reason in despite]}
+
+
+def _named(worker: int, texts: list[str]) -> list[str]:
+    return [f"worker {worker}: {text}" for text in texts]
+
+
+def _told(answer: tuple[int, str] | None, key: str) -> list[str]:
+    """What another worker said, where it said something."""
+    return [] if answer is None else json.loads(answer[1]).get(key, [])
+
+
+def _health(told: dict[str, list[str]], bad: str) -> web.Response:
+    """Not well while there are reasons; lists that are empty are left out."""
+    said = {key: texts for key, texts in told.items() if texts}
+    if told["reasons"]:
+        return web.json_response({"status": bad, **said}, status=503)
+    return web.json_response({"status": "ok", **said})
 
 
 async def metrics(request: web.Request) -> web.Response:

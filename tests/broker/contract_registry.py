@@ -205,6 +205,24 @@ class TicketContract:
         assert await one.registry.enter(ALICE, "again") is VOID
 
 
+class FleetContract:
+    async def test_processes_know_of_each_other(self, registries: Registries) -> None:
+        """How many live, and how many others have too much to do; who has ended, or has time again, is not counted."""
+        one, two, three = [await registries.member() for _ in range(3)]
+        if not registries.apart:
+            assert one.registry.fleet() == (1, 0)
+            one.overloaded = True
+            assert one.registry.fleet() == (1, 0), "it is no other"
+            return
+        await until(lambda: one.registry.fleet() == (3, 0))
+        one.overloaded = two.overloaded = True
+        await until(lambda: [member.registry.fleet().overloaded for member in (one, two, three)] == [1, 1, 2])
+        one.overloaded = False
+        await until(lambda: [member.registry.fleet().overloaded for member in (one, two, three)] == [1, 0, 1])
+        await two.registry.close()
+        await until(lambda: one.registry.fleet() == (2, 0))
+
+
 class LifeContract:
     async def test_health(self, registries: Registries) -> None:
         """A registry that can ask says nothing; one that is closed says why it cannot."""
@@ -213,6 +231,7 @@ class LifeContract:
         assert one.registry.health() is None
         await one.registry.close()
         assert one.registry.health()
+        assert one.registry.failed() is None, "closed on purpose is not failed"
 
     async def test_close_twice(self, registries: Registries) -> None:
         """Closing ends every task, whoever waits gets away, and it may be done again."""

@@ -28,6 +28,7 @@ class Member:
     registry: Registry
     told: list[str | None] = field(default_factory=list)
     streams: Counter[str] = field(default_factory=Counter)
+    overloaded: bool = False
 
     def sent_away(self, user_id: str | None) -> None:
         """Those that came by `comes` end."""
@@ -35,6 +36,9 @@ class Member:
         for user in list(self.streams) if user_id is None else [user_id]:
             for _ in range(self.streams.pop(user, 0)):
                 self.registry.leave(user)
+
+    def is_overloaded(self) -> bool:
+        return self.overloaded
 
     async def comes(self, user_id: str) -> Verdict:
         verdict = await self.registry.enter(user_id)
@@ -67,7 +71,7 @@ class MemoryRegistries:
         if self._only is None:
             registry = MemoryRegistry(limit=limit, tickets=TICKETS, clock=lambda: time.monotonic() + self._ahead)
             self._only = Member(registry)
-            await registry.start(self._only.sent_away)
+            await registry.start(self._only.sent_away, self._only.is_overloaded)
         return self._only
 
     async def elapse(self, seconds: float) -> None:
@@ -94,7 +98,7 @@ class RedisRegistries:
         )
         self._open.push_async_callback(registry.close)
         member = Member(registry)
-        await registry.start(member.sent_away)
+        await registry.start(member.sent_away, member.is_overloaded)
         return member
 
     async def elapse(self, seconds: float) -> None:

@@ -40,6 +40,12 @@ NAMES = {
     "gateway_broker_clock_ahead_seconds": "gauge",
     "gateway_event_loop_lag_seconds": "histogram",
     "gateway_unexpected_errors": "counter",
+    "gateway_ready": "gauge",
+    "gateway_unready": "gauge",
+    "gateway_draining": "gauge",
+    "gateway_connections_limit": "gauge",
+    "gateway_processes": "gauge",
+    "gateway_broker_warnings": "gauge",
     "process_open_fds": "gauge",
     "process_max_fds": "gauge",
 }
@@ -124,22 +130,6 @@ async def test_it_is_ready_again_when_the_broker_is_back() -> None:
             await until(is_unready)
             server.spawn()
             await until(is_ready)
-
-
-async def test_a_draining_process_is_not_ready(gateway: Served) -> None:
-    """A balancer is told at once, while the process is alive."""
-    gateway.gateway.draining = True
-    assert await ready(gateway) == (503, {"status": "unavailable", "reasons": ["draining"]})
-    assert await alive(gateway) == 200
-
-
-async def test_all_reasons_are_told(gateway: Served) -> None:
-    """Whoever looks sees everything that is wrong at once."""
-    gateway.gateway.draining = True
-    gateway.gateway.failed.append("heartbeat has ended")
-    await gateway.gateway.relay.broker.close()
-    _, answer = await ready(gateway)
-    assert answer["reasons"] == ["heartbeat has ended", "draining", "broker: the broker is closed"]
 
 
 async def test_health_needs_no_credential(secured: Served) -> None:

@@ -26,12 +26,21 @@ EVENT = {"event_type": "x", "user_id": "alice", "data": None}
 OPERATIONS = [
     *(
         (name, mode)
-        for name in ("livez", "readyz", "metrics", "openapi", "javaScriptClient", "issueTicket")
+        for name in ("livez", "metrics", "openapi", "javaScriptClient", "issueTicket")
         for mode in [GenerationMode.POSITIVE]
     ),
     *(
         (name, mode)
-        for name in ("stream", "publish", "publishToUser", "broadcast", "publishToTopic", "presence", "sendAway")
+        for name in (
+            "readyz",
+            "stream",
+            "publish",
+            "publishToUser",
+            "broadcast",
+            "publishToTopic",
+            "presence",
+            "sendAway",
+        )
         for mode in GenerationMode
     ),
 ]

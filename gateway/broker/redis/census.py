@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from ...channels import Keys
 from ...errors import BrokerUnavailable
 from ..here import Here
-from ..registry import SentAway, Verdict
+from ..registry import Overloaded, SentAway, Verdict
 from .publisher import script
 from .pulse import Pulse
 
@@ -33,6 +33,7 @@ KEPT_MS = 3_600_000
 LEAVERS_WAIT = 0.05
 RETRY_AFTER = 0.25
 USERS_PER_CALL = 256
+CLOSED = "closed"
 
 _ADMITTED = 1
 _VERDICTS = {_ADMITTED: Verdict.ADMITTED, 0: Verdict.FULL, -1: Verdict.VOID, -2: Verdict.KEPT_AWAY}
@@ -67,12 +68,13 @@ class Census:
         self._leaving: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, sent_away: SentAway) -> None:
+    def start(self, sent_away: SentAway, overloaded: Overloaded) -> None:
         self._sent_away = sent_away
+        self._overloaded = overloaded
         self._task = asyncio.create_task(self._own(), name="redis-census")
 
     async def close(self) -> None:
-        self.alone = "closed"
+        self.alone = CLOSED
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -83,9 +85,11 @@ class Census:
             await self._within(self.pulse.end())
 
     def health(self) -> str | None:
-        if self._task is not None and self._task.done():
-            return "the census has ended"
-        return self.alone
+        return self.failed() or self.alone
+
+    def failed(self) -> str | None:
+        ended = self._task is not None and self._task.done() and self.alone != CLOSED
+        return "the census has ended" if ended else None
 
     async def ask(self, user_id: str, ticket: str | None) -> Verdict:
         if self.alone is not None:
@@ -190,7 +194,7 @@ class Census:
 
     async def _pulse(self) -> None:
         now = asyncio.get_running_loop().time()
-        reborn = await self.pulse.beat(self._sent_away)
+        reborn = await self.pulse.beat(self._sent_away, self._overloaded())
         if reborn or self.alone is not None or now > self._anew_at:
             self._stale.update(dict.fromkeys(self._here.streams))
             self._anew_at = now + TELL_ANEW_EVERY

@@ -1,4 +1,5 @@
-"""A process's sign of life, and what it is told in return: who else lives, and which users were sent away.
+"""A process's sign of life, and what it is told in return: who else lives and how busy they are, and which users were
+sent away.
 
 A process's name is a life: whoever was taken for dead gets a new one, and what was counted under the old one is void.
 Revocations are a history with a cursor, so a process that was cut off learns what it missed.
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from ...channels import Keys
 from ...ids import START, EventId
 from ..here import Here
-from ..registry import SentAway
+from ..registry import Fleet, SentAway
 from .publisher import script
 
 DEAD_AFTER_MS = 5_000
@@ -32,26 +33,30 @@ class Others(NamedTuple):
 
 
 class Pulse:
-    """`name` is empty before the first beat; `others` are those who lived at the last one."""
+    """`name` is empty before the first beat; `others` and `fleet` are those who lived at the last one."""
 
     def __init__(self, client: Redis, keys: Keys, here: Here) -> None:
         self.name = b""
         self.others = Others(b"", b"0")
+        self.fleet = Fleet(1, 0)
         self._keys = keys
         self._here = here
         self._client = client
         self._script = client.register_script(script("pulse"))
         self._cursor = START
 
-    async def beat(self, sent_away: SentAway) -> bool:
+    async def beat(self, sent_away: SentAway, overloaded: bool) -> bool:
         """Whether it has got a new name."""
         before, complete = self.name, False
         while not complete:
-            self.name, now, living, first, last, rows = await self._script(
-                keys=[self._keys.processes, self._keys.revocations],
-                args=[self.name, uuid4().hex[:8], DEAD_AFTER_MS, str(self._cursor), REVOCATIONS_AT_ONCE],
+            self.name, now, living, busy, first, last, rows = await self._script(
+                keys=[self._keys.processes, self._keys.revocations, self._keys.overloaded],
+                args=[
+                    *(self.name, uuid4().hex[:8], DEAD_AFTER_MS),
+                    *(str(self._cursor), REVOCATIONS_AT_ONCE, int(overloaded)),
+                ],
             )
-            self.others = Others(b" ".join(living), now)
+            self.others, self.fleet = Others(b" ".join(living), now), Fleet(len(living), busy)
             complete = self._learn(first, last, rows, int(now), sent_away)
         return self.name != before
 
@@ -59,6 +64,7 @@ class Pulse:
         """So that the others need not find out."""
         if self.name:
             await self._client.zrem(self._keys.processes, self.name)
+            await self._client.zrem(self._keys.overloaded, self.name)
             self.name = b""
 
     def _learn(self, first: bytes, last: bytes, rows: list[Any], now_ms: int, sent_away: SentAway) -> bool:

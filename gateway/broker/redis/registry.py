@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from ...channels import Keys
 from ...errors import BrokerUnavailable, NotAllowed, RateLimited
 from ..here import Here
-from ..registry import TICKET_SECONDS, SentAway, Verdict
+from ..registry import TICKET_SECONDS, Fleet, Overloaded, SentAway, Verdict, never
 from . import connect
 from .census import KEPT_MS, Census
 from .publisher import script
@@ -41,8 +41,8 @@ class RedisRegistry:
         self._send_away = self._client.register_script(script("known", "send_away"))
         self._issue = self._client.register_script(script("known", "issue"))
 
-    async def start(self, sent_away: SentAway) -> None:
-        self._census.start(sent_away)
+    async def start(self, sent_away: SentAway, overloaded: Overloaded = never) -> None:
+        self._census.start(sent_away, overloaded)
 
     async def close(self) -> None:
         await self._census.close()
@@ -90,6 +90,12 @@ class RedisRegistry:
 
     def health(self) -> str | None:
         return self._census.health()
+
+    def failed(self) -> str | None:
+        return self._census.failed()
+
+    def fleet(self) -> Fleet:
+        return self._census.pulse.fleet
 
     def here(self, user_id: str) -> int:
         return self._here.streams[user_id]
