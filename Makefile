@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check audit bench chaos clean
+.PHONY: help run test check docs audit bench chaos clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ check: $(VENV)/check audit
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow" -x
+
+## make docs    docs/settings.md and docs/metrics.md, from the code
+docs: $(VENV)/test
+	$(BIN)/python docs/reference.py
 
 ## make audit   known vulnerabilities of the dependencies, and of the oldest ones that are taken
 audit: $(VENV)/check

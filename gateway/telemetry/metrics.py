@@ -42,6 +42,7 @@ class Metrics:
 
     def __init__(self, hub: Hub, relay: Relay) -> None:
         self.registry = CollectorRegistry()
+        self.labels: dict[str, tuple[str, ...]] = {}  # of those that have some, by name
         self.registry.register(Snapshot(hub, relay))
 
         self.opened = self._counter("connections_opened", "Streams opened")
@@ -103,6 +104,7 @@ class Metrics:
             self.jwks_fetches.labels(outcome)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        self.labels[f"gateway_{name}"] = labels
         return Counter(f"gateway_{name}", documentation, labels, registry=self.registry)
 
     def _histogram(self, name: str, documentation: str, buckets: Iterable[float]) -> Histogram:
