@@ -39,8 +39,13 @@ FLAGS = [
     "--remote-debugging-port=0",
 ]
 
+
+def there_is_chromium() -> bool:
+    return shutil.which(CHROMIUM) is not None
+
+
 needs_chromium = pytest.mark.skipif(
-    shutil.which(CHROMIUM) is None and not os.environ.get("REQUIRE_BROWSER"),
+    not there_is_chromium() and not os.environ.get("REQUIRE_BROWSER"),
     reason=f"there is no {CHROMIUM} (CHROMIUM names another one; REQUIRE_BROWSER=1 makes this a failure)",
 )
 

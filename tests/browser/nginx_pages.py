@@ -84,6 +84,8 @@ class Pages:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if not self.pages:
+                return self
             http = await stack.enter_async_context(browser())
             free = asyncio.Semaphore(OPENS_AT_ONCE)
 
@@ -106,6 +108,8 @@ class Pages:
 
     async def settled(self, *, within: float) -> None:
         """No page is still connecting: each has its stream, or has given up."""
+        if not self.pages:
+            return
         await until(
             lambda: self._alive() and all(page.ready_state != CONNECTING for page in self.pages),
             within=within,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser.chromium import needs_chromium
-from browser.nginx_chromium import nginx_and_chromium
+from browser.chromium import needs_chromium, there_is_chromium
+from browser.nginx_chromium import nginx_and_chromium, rolling_restart_behind_nginx
 from browser.nginx_pages import LOCATION, Page, Pages
 from chaos.scenarios import SHORT
 from nginx import NginxServer, needs_nginx
@@ -23,6 +23,18 @@ async def test_no_page_is_closed_by_a_gateway_that_is_killed() -> None:
     assert verdict.clean, str(verdict)
     assert verdict.gaps == 0, str(verdict)
     assert verdict.figures["ended CLOSED"] == "0 of 5", str(verdict)
+    assert "errors logged" not in verdict.figures, str(verdict)
+
+
+@pytest.mark.slow
+@needs_nginx
+async def test_a_rolling_restart_loses_nothing() -> None:
+    """Three gateways go one after the other: nobody is refused, no page is closed, every event arrives once."""
+    verdict = await rolling_restart_behind_nginx(SHORT)
+    assert verdict.clean, str(verdict)
+    assert verdict.gaps == 0, str(verdict)
+    assert verdict.figures["refused"] == verdict.figures["cut inside a block"] == 0, str(verdict)
+    assert verdict.figures["ended CLOSED"] == ("0 of 5" if there_is_chromium() else "0 of 0"), str(verdict)
     assert "errors logged" not in verdict.figures, str(verdict)
 
 

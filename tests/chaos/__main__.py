@@ -10,11 +10,11 @@ import asyncio
 import sys
 import time
 
-from browser.nginx_chromium import nginx_and_chromium
+from browser.nginx_chromium import nginx_and_chromium, rolling_restart_behind_nginx
 from chaos.judge import Verdict
 from chaos.scenarios import ALL, FULL, SHORT, Scale, Scenario
 
-EVERY: tuple[Scenario, ...] = (*ALL, nginx_and_chromium)
+EVERY: tuple[Scenario, ...] = (*ALL, nginx_and_chromium, rolling_restart_behind_nginx)
 
 
 def main() -> int:

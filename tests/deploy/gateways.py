@@ -57,4 +57,4 @@ def fleet_through(nginx: NginxServer, s: Stage, users: int) -> Fleet:
         token = s.token(f"u{number}") + "\r\nConnection: close"
         s.listens[len(s.clients)] = (f"user:u{number}", "broadcast")
         s.clients.append(Client(lambda: nginx.url, "/v1/events", token))
-    return Fleet(s.clients)
+    return Fleet(list(s.clients))
