@@ -134,12 +134,12 @@ async def browser() -> AsyncIterator[aiohttp.ClientSession]:
     """Chromium without a page, and a session whose base is its DevTools endpoint."""
     with tempfile.TemporaryDirectory(prefix="test-chromium-", ignore_cleanup_errors=True) as profile:
         async with chromium("about:blank", profile):
-            port = await until(lambda: _devtools_port(profile), within=STARTS_WITHIN, what="Chromium has started")
+            port = await until(lambda: devtools_port(profile), within=STARTS_WITHIN, what="Chromium has started")
             async with aiohttp.ClientSession(f"http://{HOST}:{port}") as http:
                 yield http
 
 
-def _devtools_port(profile: str) -> str | None:
+def devtools_port(profile: str) -> str | None:
     """Chromium chooses a free one, and writes it down."""
     path = Path(profile, "DevToolsActivePort")
     return path.read_text().partition("\n")[0] if path.exists() else None

@@ -95,9 +95,11 @@ class Connection {
   #life = new AbortController();
   #state = "connecting";
   #over = false;
-  // Where it is: the last id that was given, and the one up to which nothing is taken twice.
+  // Where it is: the last id that was given; the one up to which nothing is taken twice; whether the cursor is the
+  // gateway's, or only the page says so, and it may lie anywhere.
   #cursor;
   #floor;
+  #sure;
   // Whose it is: the token, whether to ask for another, and the claims of the first.
   #token;
   #stale = true;
@@ -126,7 +128,8 @@ class Connection {
     for (const topic of [...topics].sort()) this.#url.searchParams.append("topic", topic);
     if (types.length) this.#url.searchParams.set("types", [...types].sort().join());
     this.#options = { shared: true, ...options, types };
-    this.#cursor = this.#floor = lastEventId;
+    this.#cursor = lastEventId;
+    this.#sure = lastEventId === undefined;
     this.#heartbeat = heartbeat * 1000;
     signal?.addEventListener("abort", () => this.close(), { signal: this.#life.signal });
     if (signal?.aborted) this.close();
@@ -263,6 +266,7 @@ class Connection {
     const term = (this.#term = new AbortController()).signal;
     this.#leads = steal; // from now on only its own stream counts
     const lead = () =>
+      term.aborted ||
       new Promise((resign) => {
         term.addEventListener("abort", resign);
         this.#leads = true;
@@ -285,16 +289,26 @@ class Connection {
   }
 
   #post(message) {
-    if (this.#leads && this.#channel)
-      this.#channel.postMessage({ from: this.#cursor, beat: this.#heartbeat, hidden: document.hidden, ...message });
+    if (!this.#leads || !this.#channel) return;
+    const common = { from: this.#floor, sure: this.#sure, beat: this.#heartbeat, hidden: document.hidden };
+    this.#channel.postMessage({ ...common, ...message });
   }
 
-  #hear({ ask, from, beat, hidden, blocks = [], state }) {
+  #hear({ ask, from, sure, beat, hidden, blocks = [], state }) {
     if (ask) return this.#post({ state: [this.#state, {}] });
     if (this.#leads) return;
+    if (beat !== this.#heartbeat) {
+      this.#heartbeat = beat;
+      this.#tick();
+    }
     this.#missed = 0;
-    this.#heartbeat = beat;
-    if (newer(from, this.#cursor)) return this.#compete(true);
+    if (!this.#sure) {
+      if (!sure) return; // nor is whoever leads: let it find out
+      if (from !== this.#cursor) return this.#compete(true);
+      this.#sure = true;
+      this.#floor = from;
+    }
+    if (newer(from, this.#floor ?? this.#cursor)) return this.#compete(true); // this tab missed something
     if (this.#cursor === undefined) this.#cursor = this.#floor = from;
     this.#take(from, blocks);
     if (!state) return;
@@ -306,12 +320,12 @@ class Connection {
 
   // What is given to the handlers.
 
-  /** Blocks of whoever leads, whose cursor was `at` before them. */
+  /** Blocks of whoever leads, whose floor was `at` before them. */
   #take(at, blocks) {
     for (const { type, data, id } of blocks) {
       if (this.#over) return;
       if (type === GAP) {
-        if (at !== this.#cursor && !newer(JSON.parse(data).oldest, this.#cursor)) continue; // another tab's
+        if (at !== this.#floor && !newer(JSON.parse(data).oldest, this.#floor)) continue; // another tab's
         this.#floor = undefined; // what is kept may be older than a cursor that was none
       }
       if (id !== undefined) {
@@ -326,6 +340,7 @@ class Connection {
   #tell(state, { error, ...detail } = {}) {
     if (error) detail.error = `${error.message ?? error}`;
     this.#state = state;
+    this.#sure ||= state === "open";
     this.#post({ state: [state, detail] });
     this.#call(STATE, state, detail);
   }
@@ -465,7 +480,7 @@ class Connection {
     for (const { type, data } of blocks)
       if (type === EXPIRING) setTimeout(() => this.#renew(stream), Math.random() * 500 * decoded(data).seconds);
     this.#post({ blocks });
-    this.#take(this.#cursor, blocks);
+    this.#take(this.#floor, blocks);
   }
 
   // Who it is for.
