@@ -22,7 +22,6 @@ from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
 from .auth.verifier import Verifier
 from .config import ConfigError, Settings
-from .frames import control_frame
 from .hub import CloseReason, Hub
 from .hub.heartbeat import beat
 from .relay import Relay
@@ -142,7 +141,7 @@ async def drain(gateway: Gateway, seconds: float) -> None:
     for number, connection in enumerate(connections):
         await asyncio.sleep(started + seconds * number / len(connections) - loop.time())
         retry = stream.jittered(gateway.settings.retry_ms)
-        connection.say(control_frame("gateway.reconnect", {"retry": retry}, retry=retry))
+        connection.say("gateway.reconnect", {"retry": retry}, retry)
         connection.close(CloseReason.DRAINING)
 
 

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 as events: what the JSON format and the HTTP binding's binary mode say, checked.
+"""CloudEvents 1.0 in, from the JSON format and the HTTP binding's binary mode, and out, in the JSON format.
 
 Rule: `type` is the event type, `time` when it occurred, `source` and `id` together the publisher's id (the
 specification makes them unique together), and `subject` the user where the path names none. All attributes are kept as
@@ -14,11 +14,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
+from uuid import uuid4
 
+from .channels import BROADCAST
 from .errors import InvalidEvent, InvalidRequest
-from .events import SSEEvent
+from .events import Entry, SSEEvent
 
 Decode = Callable[[bytes, str], object]
 """JSON text to a value; the second argument is the field that an error names."""
@@ -176,3 +179,65 @@ def _unique(source: str, id: str) -> str:
     """The two as one id. A digest: they may be long, and hold what an id may not."""
     both = f"{len(source)}:{source}{id}".encode()
     return f"cloudevent:{hashlib.blake2b(both, digest_size=24).hexdigest()}"
+
+
+def written(entry: Entry) -> bytes:
+    """An entry in the JSON format, on one line.
+
+    One that came as a CloudEvent leaves with the attributes that it came with. Another is from the path that it could
+    be published on, under its event id; without one, under an id made up for it. Its data may have any JSON's spaces.
+    """
+    kept = _kept(entry.cloudevent)
+    attributes: dict[str, object] = {
+        "specversion": "1.0",
+        "id": uuid4().hex if entry.id is None else str(entry.id),
+        "source": _source(entry.channel),
+        "type": entry.event_type,
+    }
+    if entry.channel.startswith("user:"):
+        attributes["subject"] = entry.channel.removeprefix("user:")
+    if (moment := _moment(entry)) is not None:
+        attributes["time"] = moment
+    attributes["datacontenttype"] = "application/json"
+    if kept:
+        attributes = kept | {"specversion": "1.0", "type": entry.event_type}
+    binary = attributes.pop(BINARY, False)
+    if entry.id is not None:
+        attributes[CURSOR] = str(entry.id)
+    head = json.dumps(attributes, separators=(",", ":"))[:-1]
+    return b'%b,"%b":%b}' % (head.encode(), BINARY.encode() if binary else b"data", entry.data)
+
+
+def _kept(cloudevent: bytes | None) -> dict[str, object]:
+    """The attributes it came with, or none where what Redis holds in their place was not written here."""
+    try:
+        found = json.loads(cloudevent or b"{}")
+        assert isinstance(found, dict)
+        good: dict[str, object] = {
+            name: value for name, value in found.items() if _NAME.fullmatch(name) and isinstance(value, str | int)
+        }
+        good.pop("data", None)
+        return good | {BINARY: bool(found.get(BINARY))} if {"id", "source"} <= good.keys() else {}
+    except (ValueError, AssertionError, RecursionError):
+        return {}
+
+
+def _source(channel: str) -> str:
+    """The path that its events are published on; the gateway's own are on no channel, and are from the stream."""
+    if channel == BROADCAST:
+        return "/v1/broadcast"
+    kind, _, name = channel.partition(":")
+    return f"/v1/{kind}s/{name}/events" if name else "/v1/events"
+
+
+def _moment(entry: Entry) -> str | None:
+    """When it occurred, or else was published, in RFC 3339; None where that is not known."""
+    try:
+        if entry.occurred_at is not None:
+            moment = datetime.fromisoformat(entry.occurred_at)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+        if entry.id is not None:
+            return datetime.fromtimestamp(entry.id.ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

@@ -99,6 +99,7 @@ class Settings:
     max_connections_per_user: int = _setting(32, kinds.COUNT_OR_0, "connections of one user; 0 is no limit")
     max_tickets_per_user: int = _setting(32, kinds.COUNT, "tickets of one user that were not used yet")
     max_away_seconds: int = _setting(2592000, kinds.COUNT, "for how long a user may be kept away, in seconds")
+    max_poll_seconds: float = _setting(60.0, kinds.SECONDS_OR_0, "for how long a long poll may wait")
     max_topics: int = _setting(32, kinds.COUNT, "topics one connection may ask for")
     max_event_bytes: int = _setting(65536, kinds.BYTES, "one event")
     max_batch_events: int = _setting(1000, kinds.COUNT, "events in one POST")

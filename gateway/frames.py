@@ -7,9 +7,7 @@ NUL or U+2028 within data is an ordinary character.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 
 from .events import EVENT_TYPE
 from .ids import EventId
@@ -27,11 +25,6 @@ def event_frame(event_type: str, data: bytes, *, id: EventId | None = None, retr
     if retry is not None:
         head += f"retry: {retry:d}\n"
     return b"%bevent: %b\ndata: %b\n\n" % (head.encode(), event_type.encode(), data)
-
-
-def control_frame(event_type: str, data: Mapping[str, object], *, retry: int | None = None) -> bytes:
-    """One of the gateway's own events (`gateway.gap`, `gateway.expiring`, `gateway.reconnect`)."""
-    return event_frame(event_type, json.dumps(data, separators=(",", ":")).encode(), retry=retry)
 
 
 def retry_frame(milliseconds: int) -> bytes:

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from .broker.base import Broker
 from .distribution import Distribution
 from .errors import BrokerUnavailable
-from .frames import cursor_frame
 from .healing import RETRY_READ_EVERY, Healing, until_available
 from .hub import Advance, Cause, CloseReason, Connection, Hub, State, replayed
 from .ids import START, EventId
@@ -165,8 +164,7 @@ class Relay:
             elif told is None:
                 return outcome
             else:
-                if connection.cursor is not None:
-                    connection.put(cursor_frame(connection.cursor))
+                connection.put_position()
                 return Outcome.GAP
         return Outcome.ENDED
 

@@ -8,9 +8,10 @@ from hub.chunks import dechunked
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.encodings import EVENT_STREAM
 from gateway.event_stream import Event, EventStreamParser
 from gateway.events import SSEEvent
-from gateway.frames import chunk, control_frame, cursor_frame, event_frame, heartbeat_frame, retry_frame
+from gateway.frames import chunk, cursor_frame, event_frame, heartbeat_frame, retry_frame
 from gateway.ids import EventId
 
 AN_ID = EventId(1_764_000_000_000, 7)
@@ -25,8 +26,8 @@ TABLE = [
     (event_frame("a", b"1\r2"), b"event: a\ndata: 1\ndata: 2\n\n"),
     (event_frame("a", b"1\r\n2"), b"event: a\ndata: 1\ndata: 2\n\n"),
     (event_frame("a", b"\r\r\n\n"), b"event: a\ndata: \ndata: \ndata: \ndata: \n\n"),
-    (control_frame("gateway.gap", {"oldest": None}), b'event: gateway.gap\ndata: {"oldest":null}\n\n'),
-    (control_frame("gateway.reconnect", {}, retry=9), b"retry: 9\nevent: gateway.reconnect\ndata: {}\n\n"),
+    (EVENT_STREAM.control("gateway.gap", {"oldest": None}), b'event: gateway.gap\ndata: {"oldest":null}\n\n'),
+    (EVENT_STREAM.control("gateway.reconnect", {}, retry=9), b"retry: 9\nevent: gateway.reconnect\ndata: {}\n\n"),
     (retry_frame(3000), b"retry: 3000\n\n"),
     (cursor_frame(AN_ID), b"id: 1764000000000-7\n\n"),
     (heartbeat_frame(None), b":\n\n"),
@@ -108,13 +109,13 @@ def test_a_type_off_the_grammar_is_refused(event_type: str) -> None:
     with pytest.raises(ValueError, match="event_type"):
         event_frame(event_type, b"1")
     with pytest.raises(ValueError, match="event_type"):
-        control_frame(event_type, {})
+        EVENT_STREAM.control(event_type, {})
 
 
 @given(st.text())
 def test_a_control_frame_holds_any_text(text: str) -> None:
     """What a client sent as its cursor can be told back to it, whatever it was."""
-    _, [event] = read(control_frame("gateway.gap", {"requested": text}))
+    _, [event] = read(EVENT_STREAM.control("gateway.gap", {"requested": text}))
     assert json.loads(event.data) == {"requested": text}
 
 
@@ -127,7 +128,7 @@ def test_a_stream_of_all_frames_is_understood() -> None:
         cursor_frame(EventId(1, 0)),
         heartbeat_frame(None),
         event_frame("a", b"1", id=EventId(2, 0)),
-        control_frame("gateway.expiring", {"seconds": 30}),
+        EVENT_STREAM.control("gateway.expiring", {"seconds": 30}),
         heartbeat_frame(EventId(3, 0)),
         event_frame("b", b"2"),
     )

@@ -22,6 +22,7 @@ LAYERS = {
         "channels",
         "events",
         "cloudevents",
+        "encodings",
         "event_stream",
         "frames",
         "publisher",

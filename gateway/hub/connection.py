@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ..channels import matches
-from ..frames import chunk, cursor_frame
+from ..encodings import EVENT_STREAM, Encoding
+from ..frames import chunk
 from ..ids import START, EventId
-from .frame import Frame, join
+from .frame import Frame, join, join_as
 
 
 class State(enum.StrEnum):
@@ -90,6 +91,7 @@ class Connection:
     cursor    the last id given to the client; None means "begin at the tip"
     unknown   what the client sent as a cursor and is none; it is told a gap
     types     event types wanted (exact, or `prefix.*`); none given means all
+    encoding  the form of its stream
     """
 
     __slots__ = (
@@ -100,6 +102,7 @@ class Connection:
         "clear",
         "close_reason",
         "cursor",
+        "encoding",
         "guide",
         "plain",
         "seen_serial",
@@ -122,11 +125,13 @@ class Connection:
         *,
         types: Sequence[str] = (),
         unknown: str | None = None,
+        encoding: Encoding = EVENT_STREAM,
     ) -> None:
         self.channels = tuple(dict.fromkeys(channels))
         self.cursor = cursor
         self.types = tuple(types)
         self.unknown = unknown
+        self.encoding = encoding
         self.state = State.CATCHING_UP
         self.cause = Cause.NEW if cursor is None else Cause.RESUMED
         self.close_reason: CloseReason | None = None
@@ -146,7 +151,7 @@ class Connection:
         self.send = send
         self.buffered = sink.get_write_buffer_size
         self.chunked = chunked
-        self.plain = chunked and not self.types
+        self.plain = chunked and not self.types and self.encoding is EVENT_STREAM
         self.clear = send is not None and not self.buffered()
         self.sent_at = asyncio.get_running_loop().time()
 
@@ -172,8 +177,16 @@ class Connection:
         self.clear = self.send is not None and not self.buffered()
 
     def put(self, body: bytes) -> None:
-        """Write the gateway's own frames (retry, control, heartbeat)."""
+        """Write what is the gateway's own: the three below, and the beginning of a stream."""
         self.write(chunk(body) if self.chunked else body)
+
+    def tell(self, event_type: str, data: Mapping[str, object], retry: int | None = None) -> None:
+        """Write one of the gateway's own events."""
+        self.put(self.encoding.control(event_type, data, retry))
+
+    def beat(self, tip: EventId | None) -> None:
+        """Write a sign of life."""
+        self.put(self.encoding.heartbeat(tip))
 
     def put_position(self) -> None:
         """Write the cursor, where there is one yet, for the client to come back with."""
@@ -181,12 +194,12 @@ class Connection:
             self.put(position)
 
     def position(self) -> bytes:
-        return b"" if self.cursor is None or self.cursor == START else cursor_frame(self.cursor)
+        return b"" if self.cursor is None or self.cursor == START else self.encoding.cursor(self.cursor)
 
-    def say(self, body: bytes) -> None:
-        """`put`, where it can be: to a socket that is there, and not in the way of a slow client's events."""
+    def say(self, event_type: str, data: Mapping[str, object], retry: int | None = None) -> None:
+        """`tell`, where it can be: to a socket that is there, and not in the way of a slow client's events."""
         if hasattr(self, "sink") and self.close_reason is None:
-            self.put(body)
+            self.tell(event_type, data, retry)
 
     def wants(self, event_type: str) -> bool:
         return not self.types or any(matches(pattern, event_type) for pattern in self.types)
@@ -202,7 +215,8 @@ class Connection:
         wanted = new if not self.types else [f for f in new if self.wants(f.event_type)]
         data = b""
         if wanted:
-            data = join(wanted) if self.chunked else b"".join(frame.body for frame in wanted)
+            plain = self.chunked and self.encoding is EVENT_STREAM
+            data = join(wanted) if plain else join_as(wanted, self.encoding, chunked=self.chunked)
             if not self.clear and (waiting := self.buffered()) and waiting + len(data) > limit:
                 return None
             self.write(data)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 
-from ..frames import heartbeat_frame
 from ..ids import START
 from .connection import Connection, State
 from .hub import Hub
@@ -40,5 +39,5 @@ def _send(hub: Hub, connection: Connection, now: float) -> None:
     tip = None
     if connection.state is State.LIVE and connection.cursor is not None and hub.tip != START:
         tip = connection.cursor = max(connection.cursor, hub.tip)
-    connection.put(heartbeat_frame(tip))
+    connection.beat(tip)
     connection.sent_at = now

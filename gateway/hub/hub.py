@@ -14,7 +14,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
 from ..events import Entry
-from ..frames import control_frame
 from ..ids import START, EventId
 from .channel import Channel
 from .connection import Cause, CloseReason, Connection, State
@@ -277,7 +276,7 @@ class Hub:
         """Something after `requested` may be lost to this client; what is kept, from `oldest` on, follows."""
         self.stats.gaps_told += 1
         told = {"requested": requested, "oldest": None if oldest is None else str(oldest)}
-        connection.put(control_frame("gateway.gap", told))
+        connection.tell("gateway.gap", told)
 
     def begin_anew(self, tip: EventId) -> None:
         """Trust no tail: every live connection is to be brought forward from its cursor, by history."""

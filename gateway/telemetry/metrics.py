@@ -48,6 +48,7 @@ class Metrics:
         self.opened = self._counter("connections_opened", "Streams opened")
         self.closed = self._counter("connections_closed", "Streams ended, by reason", "reason")
         self.refused = self._counter("connections_refused", "Streams refused, by reason", "reason")
+        self.polls = self._counter("polls", "Long polls answered: events, nothing, or why they were ended", "outcome")
         self.credentials_refused = self._counter(
             "credentials_refused",
             "Credentials that were missing or not believed, by door (subscribe, publish) and reason",
@@ -97,6 +98,8 @@ class Metrics:
             self.closed.labels(closing)
         for refusal in REFUSALS:
             self.refused.labels(refusal)
+        for answered in ("events", "nothing"):
+            self.polls.labels(answered)
         for kind in KINDS:
             for outcome in TAKEN:
                 self.published_of(kind, outcome)

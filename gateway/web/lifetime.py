@@ -9,7 +9,6 @@ import asyncio
 import contextvars
 import random
 
-from ..frames import control_frame
 from ..hub import CloseReason, Connection
 
 EXPIRING_NOTICE = 30.0
@@ -49,7 +48,7 @@ class Lifetime:
             self._timer = None
 
     def _tell(self) -> None:
-        self._connection.say(control_frame("gateway.expiring", {"seconds": self._told}))
+        self._connection.say("gateway.expiring", {"seconds": self._told})
         self._timer = asyncio.get_running_loop().call_at(self._ends_at, self._end, context=_CONTEXT)
 
     def _end(self) -> None:

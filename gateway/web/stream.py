@@ -1,5 +1,7 @@
 """`GET /v1/events`: from a client's request to the first bytes of its stream; `carrier.py` has it from there.
 
+A long poll goes the same way up to its position; `poll.py` has it from there.
+
 The response is aiohttp-sse's, for its headers and its TCP_USER_TIMEOUT; its ping task ends at once, since one
 heartbeat serves all. Headers go out when the position in the history is known, so that whatever is published
 after a client saw `200` reaches it.
@@ -11,6 +13,7 @@ import asyncio
 import random
 import re
 import socket
+from functools import partial
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -32,9 +35,12 @@ from ..errors import (
 from ..frames import retry_frame
 from ..hub import CloseReason, Connection, Send
 from ..ids import START, parse_cursor
+from . import forms
 from .auth import check_time_left, subscriber_of, void_ticket
 from .carrier import Carrier
 from .context import GATEWAY, Gateway
+from .forms import Form
+from .poll import Poll, answer
 
 WAIT_FOR_POSITION = 2.0
 """Seconds after which headers are sent all the same: the broker is away, and the client should stay."""
@@ -57,9 +63,12 @@ async def events(request: web.Request) -> web.StreamResponse:
         subscriber = await subscriber_of(request)
     except (KeysUnavailable, BrokerUnavailable) as error:
         return await _refuse(request, gateway, error.slug.replace("-", "_"), error)
-    connection = _connection(request, subscriber, gateway.settings.max_topics)
+    form = forms.wanted(request, gateway.settings.max_poll_seconds)
+    connection = _connection(request, subscriber, form, gateway.settings.max_topics)
     if (reason := await _no_entry(gateway, subscriber)) is not None:
         return await _refuse(request, gateway, reason)
+    if isinstance(connection, Poll):
+        return await _poll(gateway, subscriber, connection, form)
     carrier = Carrier(gateway, subscriber, connection)
     try:
         positioned = await _positioned_soon(gateway, connection)
@@ -73,6 +82,16 @@ async def events(request: web.Request) -> web.StreamResponse:
         raise
     carrier.begin(positioned=positioned)
     return response
+
+
+async def _poll(gateway: Gateway, subscriber: Subscriber, poll: Poll, form: Form) -> web.Response:
+    try:
+        if not await _positioned_soon(gateway, poll):
+            raise BrokerUnavailable("the broker is away")
+        return await answer(gateway, subscriber, poll, form.wait or 0)
+    finally:
+        gateway.relay.leave(poll)
+        gateway.registry.leave(subscriber.user_id)
 
 
 async def _positioned_soon(gateway: Gateway, connection: Connection) -> bool:
@@ -91,6 +110,7 @@ async def _begin(request: web.Request, gateway: Gateway, carrier: Carrier) -> Ev
         raise ConnectionResetError("the client left before the stream began")
     response = _response(settings.send_timeout)
     response.headers["Heartbeat-Interval"] = f"{settings.heartbeat_interval:g}"
+    response.headers["Content-Type"] = connection.encoding.content_type
     await response.prepare(request)
     response.stop_streaming()  # ends the ping task: the gateway's heartbeat serves all connections
     await response.wait()  # takes the task's exception, which else would hold the request in a cycle
@@ -99,12 +119,12 @@ async def _begin(request: web.Request, gateway: Gateway, carrier: Carrier) -> Ev
         raise ConnectionResetError("the client left before the stream began")
     _bound_buffers(transport, settings.max_buffer_bytes)
     connection.attach(transport, chunked=request.version >= HttpVersion11, send=_straight_to_the_socket(transport))
-    connection.put(retry_frame(jittered(settings.retry_ms)) + connection.position())
+    connection.put(connection.encoding.retry(jittered(settings.retry_ms)) + connection.position())
     carrier.take_over(request, transport)
     return response
 
 
-def _connection(request: web.Request, subscriber: Subscriber, most_topics: int) -> Connection:
+def _connection(request: web.Request, subscriber: Subscriber, form: Form, most_topics: int) -> Connection:
     names = request.query.getall("topic", [])
     if len(names) > most_topics:
         raise InvalidRequest(f"at most {most_topics} (GATEWAY_MAX_TOPICS) for one stream", field="topic")
@@ -117,13 +137,13 @@ def _connection(request: web.Request, subscriber: Subscriber, most_topics: int) 
         if not subscriber.may_read(name):
             raise NotAllowed(f"the token's topics do not include {name!r}", field="topic")
     given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    make = partial(Connection if form.wait is None else Poll, listen, types=_types(request), encoding=form.encoding)
     if not given:
-        return Connection(listen, types=_types(request))
+        return make()
     cursor = parse_cursor(given)
     if cursor is None:
-        shown = given[:64].encode("ascii", "replace").decode()
-        return Connection(listen, START, types=_types(request), unknown=shown)
-    return Connection(listen, cursor, types=_types(request))
+        return make(START, unknown=given[:64].encode("ascii", "replace").decode())
+    return make(cursor)
 
 
 def _types(request: web.Request) -> list[str]:

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.bench.plan import EVENT_TYPE
 from gateway.bench.wire import REMEMBERED, Broken, Item, Reader, Tick
-from gateway.frames import chunk, control_frame, cursor_frame, event_frame, heartbeat_frame, retry_frame
+from gateway.encodings import EVENT_STREAM
+from gateway.frames import chunk, cursor_frame, event_frame, heartbeat_frame, retry_frame
 from gateway.ids import EventId
 
 ID = EventId(1764000000000, 3)
@@ -23,7 +24,7 @@ STREAMS: dict[str, tuple[bytes, list[Item]]] = {
     "one that is not retained": (tick(7, id=None), [Tick(7, None)]),
     "several": (tick(1) + tick(2), [Tick(1, ID), Tick(2, ID)]),
     "what no client dispatches": (retry_frame(3) + cursor_frame(ID) + heartbeat_frame(ID) + heartbeat_frame(None), []),
-    "the gateway's own": (control_frame("gateway.gap", {"oldest": None}), ["gateway.gap"]),
+    "the gateway's own": (EVENT_STREAM.control("gateway.gap", {"oldest": None}), ["gateway.gap"]),
     "a stranger's": (event_frame("news", b"{}"), ["news"]),
     "another run's": (tick(7, run="other"), [EVENT_TYPE]),
     "a stranger's of the same type": (event_frame(EVENT_TYPE, b"[1]"), [EVENT_TYPE]),

@@ -159,11 +159,11 @@ async def test_attaching_counts_as_being_sent_something(clock: Clock) -> None:
 async def test_something_said_to_no_socket_or_a_closed_stream_is_nothing() -> None:
     """`say` may be called at any time of a connection's life."""
     unattached = Connection(["user:a"])
-    unattached.say(b":\n\n")
+    unattached.say("gateway.expiring", {})
     connection, sink = attached()
-    connection.say(b":\n\n")
+    connection.say("gateway.expiring", {})
     connection.close(CloseReason.AGE)
-    connection.say(b":\n\n")
+    connection.say("gateway.expiring", {})
     assert len(sink.writes) == 1
 
 
