@@ -28,7 +28,7 @@ from .relay import Relay
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
-from .web import carrier, jwks_endpoint, malformed, sites, stream
+from .web import carrier, jwks_endpoint, malformed, refusal, sites
 from .web.context import GATEWAY, Gateway, Place
 from .web.overload import Overload
 from .web.readiness import Readiness
@@ -140,7 +140,7 @@ async def drain(gateway: Gateway, seconds: float) -> None:
     started = loop.time()
     for number, connection in enumerate(connections):
         await asyncio.sleep(started + seconds * number / len(connections) - loop.time())
-        retry = stream.jittered(gateway.settings.retry_ms)
+        retry = refusal.jittered(gateway.settings.retry_ms)
         connection.say("gateway.reconnect", {"retry": retry}, retry)
         connection.close(CloseReason.DRAINING)
 

@@ -97,13 +97,32 @@ class Settings:
 
     max_connections: int = _setting(0, kinds.COUNT_OR_0, "connections of a process; 0 is no limit")
     max_connections_per_user: int = _setting(32, kinds.COUNT_OR_0, "connections of one user; 0 is no limit")
+    max_connections_per_address: int = _setting(0, kinds.COUNT_OR_0, "connections of one address (IPv6: of a /64)")
+    connect_rate: float = _setting(0.0, kinds.RATE, "new connections a second; 0 is no limit")
+    connect_burst: int = _setting(1000, kinds.COUNT, "new connections at once, where there is a rate")
+    connect_rate_per_address: float = _setting(0.0, kinds.RATE, "new connections a second of one address")
+    connect_burst_per_address: int = _setting(50, kinds.COUNT, "new connections at once of one address")
+    max_pending_connections: int = _setting(
+        1000, kinds.COUNT, "connections without a request yet; of more, the oldest go"
+    )
+    max_idle_connections: int = _setting(4096, kinds.COUNT, "connections kept between requests; of more, the oldest go")
+    header_timeout: float = _setting(10.0, kinds.SECONDS, "for the head of a request to arrive")
+    body_timeout: float = _setting(30.0, kinds.SECONDS, "for the body of a request to arrive")
+    keepalive_timeout: float = _setting(620.0, kinds.SECONDS, "for the next request on a connection to begin")
     max_tickets_per_user: int = _setting(32, kinds.COUNT, "tickets of one user that were not used yet")
     max_away_seconds: int = _setting(2592000, kinds.COUNT, "for how long a user may be kept away, in seconds")
     max_poll_seconds: float = _setting(60.0, kinds.SECONDS_OR_0, "for how long a long poll may wait")
     max_topics: int = _setting(32, kinds.COUNT, "topics one connection may ask for")
+    max_types: int = _setting(32, kinds.COUNT, "event types one connection may ask for")
+    max_url_bytes: int = _setting(8000, kinds.BYTES, "the URL of a request")
+    max_headers: int = _setting(100, kinds.COUNT, "headers of a request")
+    max_header_bytes: int = _setting(8192, kinds.BYTES, "one header of a request, name and value")
+    max_head_bytes: int = _setting(32768, kinds.BYTES, "what is kept of a request's head until it is whole")
     max_event_bytes: int = _setting(65536, kinds.BYTES, "one event")
     max_batch_events: int = _setting(1000, kinds.COUNT, "events in one POST")
     max_body_bytes: int = _setting(4 * 2**20, kinds.BYTES, "the body of one POST")
+    publish_rate: float = _setting(0.0, kinds.RATE, "events a second of one publish key; 0 is no limit")
+    publish_burst: int = _setting(1000, kinds.COUNT, "events of one publish key at once, where there is a rate")
     max_buffer_bytes: int = _setting(262144, kinds.BYTES, "waiting for one client before it counts as behind")
 
     jwt_secret: str | None = _setting(None, kinds.HMAC_SECRET, "verifies tokens (HS256)", secret=True)
@@ -183,6 +202,12 @@ _RULES = (
           "GATEWAY_MAX_BUFFER_BYTES: must be at least twice GATEWAY_MAX_EVENT_BYTES"),
     _Rule("max_body_bytes max_event_bytes", lambda s: s.max_body_bytes < s.max_event_bytes,
           "GATEWAY_MAX_BODY_BYTES: must be at least GATEWAY_MAX_EVENT_BYTES"),
+    _Rule("publish_rate publish_burst max_batch_events",
+          lambda s: s.publish_rate and s.publish_burst < s.max_batch_events,
+          "GATEWAY_PUBLISH_BURST: must be at least GATEWAY_MAX_BATCH_EVENTS, or a whole batch could never be taken"),
+    _Rule("max_head_bytes max_url_bytes max_header_bytes",
+          lambda s: s.max_head_bytes < s.max_url_bytes + s.max_header_bytes,
+          "GATEWAY_MAX_HEAD_BYTES: must be at least GATEWAY_MAX_URL_BYTES and GATEWAY_MAX_HEADER_BYTES together"),
     _Rule("jwt_secret jwt_public_key jwt_jwks_url",
           lambda s: sum(map(bool, (s.jwt_secret, s.jwt_public_key, s.jwt_jwks_url))) > 1,
           "GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY, GATEWAY_JWT_JWKS_URL: set only one of them"),

@@ -27,6 +27,7 @@ LAYERS = {
         "frames",
         "publisher",
         "distribution",
+        "buckets",
     ),
     "loop": ("fair",),
     "settings": ("config", "setting_kinds", "setting_sources"),

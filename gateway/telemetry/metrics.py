@@ -7,7 +7,7 @@ from the start, at 0, so that the first of a kind is an increase. docs/metrics.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from functools import cache
 
 from prometheus_client import (
@@ -32,7 +32,29 @@ LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 KINDS = ("user", "broadcast", "topic")
 TAKEN = ("accepted", "unavailable")
-REFUSALS = ("max_connections", "draining", "broker_unavailable", "keys_unavailable", *list(Verdict)[1:])
+REFUSALS = (
+    "max_connections",
+    "descriptors",
+    "max_connections_per_address",
+    "connect_rate",
+    "connect_rate_per_address",
+    "draining",
+    "broker_unavailable",
+    "keys_unavailable",
+    *list(Verdict)[1:],
+    "max_topics",
+    "max_types",
+    "invalid_request",
+    "not_allowed",
+)
+DROPS = (
+    "header_timeout",
+    "keepalive_timeout",
+    "max_pending_connections",
+    "max_idle_connections",
+    "max_head_bytes",
+    "descriptors",
+)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, of when it was first counted: nobody reads those
 
@@ -43,7 +65,9 @@ class Metrics:
     def __init__(self, hub: Hub, relay: Relay) -> None:
         self.registry = CollectorRegistry()
         self.labels: dict[str, tuple[str, ...]] = {}  # of those that have some, by name
-        self.registry.register(Snapshot(hub, relay))
+        self.waiting: list[tuple[str, Sized]] = []
+        """Rooms for connections on which no request is under way, with their names; `arrivals.py` adds them."""
+        self.registry.register(Snapshot(hub, relay, self.waiting))
 
         self.opened = self._counter("connections_opened", "Streams opened")
         self.closed = self._counter("connections_closed", "Streams ended, by reason", "reason")
@@ -80,6 +104,9 @@ class Metrics:
             "outcome",
         )
 
+        self.dropped = self._counter(
+            "connections_dropped", "Connections without a stream that were let go, by reason", "reason"
+        )
         self.malformed = self._counter("requests_malformed", "Requests that could not be read")
         self.unexpected_errors = self._counter("unexpected_errors", "Faults of the gateway's own; the log has each")
         self.loop_lag = self._histogram(
@@ -100,6 +127,8 @@ class Metrics:
             self.refused.labels(refusal)
         for answered in ("events", "nothing"):
             self.polls.labels(answered)
+        for drop in DROPS:
+            self.dropped.labels(drop)
         for kind in KINDS:
             for outcome in TAKEN:
                 self.published_of(kind, outcome)

@@ -6,7 +6,7 @@ A scrape looks at every connection once: 1 ms for 10,000.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -17,13 +17,15 @@ from ..distribution import Distribution
 from ..hub import Cause, Hub, State
 from ..relay import Outcome, Relay
 
+ROOMS = ("pending", "idle")
 STATES = (State.CATCHING_UP, State.LIVE, State.BEHIND)
 
 
 class Snapshot(Collector):
-    def __init__(self, hub: Hub, relay: Relay) -> None:
+    def __init__(self, hub: Hub, relay: Relay, waiting: Sequence[tuple[str, Sized]] = ()) -> None:
         self._hub = hub
         self._relay = relay
+        self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_connections()
@@ -44,6 +46,12 @@ class Snapshot(Collector):
         for state, count in states.items():
             connections.add_metric([state.value], count)
         yield connections
+        rooms = GaugeMetricFamily(
+            "gateway_connections_waiting", "Connections on which no request is under way", labels=["room"]
+        )
+        for name in ROOMS:
+            rooms.add_metric([name], sum(len(room) for named, room in self._waiting if named == name))
+        yield rooms
         yield GaugeMetricFamily("gateway_channels", "Channels in use here", len(self._hub.channels))
         yield GaugeMetricFamily("gateway_buffer_bytes", "Bytes that wait for clients who read too slowly", waiting)
         yield GaugeMetricFamily(

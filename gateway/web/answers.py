@@ -8,7 +8,7 @@ another origin (CORS) have it their way.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -22,13 +22,15 @@ from .headers import ALWAYS, SERVER
 _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS.items())
 
 
-def taken(request: web.Request, receipts: Sequence[Receipt], *, batch: bool) -> web.StreamResponse:
-    """What became of each event: its id, and how many processes had somebody on its channel."""
+def taken(
+    request: web.Request, receipts: Sequence[Receipt], *, batch: bool, fields: Mapping[str, str]
+) -> web.StreamResponse:
+    """What became of each event: its id, and how many processes had somebody on its channel; `fields` besides."""
     items = [_item(receipt) for receipt in receipts]
     body = f"[{', '.join(items)}]" if batch else items[0]
     if request.keep_alive and request.version == HttpVersion11 and "Origin" not in request.headers:
-        return _Ready(body)
-    return web.Response(status=202, text=body, content_type="application/json")
+        return _Ready(body, fields)
+    return web.Response(status=202, text=body, content_type="application/json", headers=fields)
 
 
 def _item(receipt: Receipt) -> str:
@@ -42,9 +44,10 @@ class _Ready(web.StreamResponse):
 
     _writer: AbstractStreamWriter
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, fields: Mapping[str, str]) -> None:
         super().__init__(status=202)
-        self._answer = f"{_head(int(time.time()))}Content-Length: {len(body)}\r\n\r\n{body}"
+        more = "".join([f"{name}: {value}\r\n" for name, value in fields.items()]) if fields else ""
+        self._answer = f"{_head(int(time.time()))}{more}Content-Length: {len(body)}\r\n\r\n{body}"
 
     @property
     def keep_alive(self) -> bool:

@@ -7,6 +7,7 @@ decides, and explains.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,8 +17,9 @@ import msgspec
 from aiohttp import hdrs, web
 
 from .. import cloudevents
-from ..errors import InvalidRequest, TooLarge, UnsupportedType
+from ..errors import InvalidRequest, TooLarge, TooSlow, UnsupportedType
 from ..events import SSEEvent
+from .context import GATEWAY
 
 CODINGS = ("gzip", "deflate", "identity")
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -104,9 +106,18 @@ async def _body(request: web.Request) -> bytes:
     try:
         if content.is_eof() and content.total_bytes <= request.client_max_size:
             return content.read_nowait()  # all of it is there, as mostly
-        return await request.read()
+        return await _rest_of_body(request)
     except web.RequestPayloadError:
         raise InvalidRequest("the body cannot be read: it is cut off, or not in its Content-Encoding") from None
+
+
+async def _rest_of_body(request: web.Request) -> bytes:
+    within = request.app[GATEWAY].settings.body_timeout
+    try:
+        async with asyncio.timeout(within):
+            return await request.read()
+    except TimeoutError:
+        raise TooSlow(f"its body did not arrive within {within:g} s (GATEWAY_BODY_TIMEOUT)") from None
 
 
 def _check_codings(headers: Mapping[str, str]) -> None:

@@ -33,13 +33,26 @@ log = structlog.get_logger(__name__)
 class Carrier(Guide, asyncio.Protocol):
     """A stream's place in the process, from its request to its end; the transport's protocol from `take_over` on."""
 
-    __slots__ = ("_deadline", "_gateway", "_lifetime", "_paused", "_room", "_since", "_subscriber", "_transport")
+    __slots__ = (
+        "_address",
+        "_deadline",
+        "_gateway",
+        "_lifetime",
+        "_paused",
+        "_room",
+        "_since",
+        "_subscriber",
+        "_transport",
+    )
 
     _transport: asyncio.Transport
     _lifetime: Lifetime
 
-    def __init__(self, gateway: Gateway, subscriber: Subscriber, connection: Connection) -> None:
+    def __init__(
+        self, gateway: Gateway, subscriber: Subscriber, connection: Connection, address: str | None = None
+    ) -> None:
         super().__init__(gateway.relay, connection)
+        self._address = address
         self._gateway = gateway
         self._subscriber = subscriber
         self._since = time.monotonic()
@@ -84,6 +97,7 @@ class Carrier(Guide, asyncio.Protocol):
         user_id = self._subscriber.user_id
         self.relay.leave(self.connection)
         self._gateway.registry.leave(user_id)
+        self._gateway.newcomers.leave(self._address)
         self._gateway.metrics.closed.labels(reason).inc()
         log.info(
             "stream.closed",

@@ -19,6 +19,8 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 LOCAL = IPv4Address("127.0.0.1")
 REMEMBERED = 10_000
+SITE_BITS = 64
+"""Of an IPv6 address; the rest a client chooses for itself, and again as often as it likes (RFC 8981)."""
 
 
 def client_address(request: web.Request) -> str:
@@ -27,6 +29,11 @@ def client_address(request: web.Request) -> str:
     if not trusted or not _is_among(peer, trusted):
         return str(peer)
     return str(_behind(peer, request.headers.getall("X-Forwarded-For", ()), trusted))
+
+
+def client_network(request: web.Request) -> str:
+    """What limits by address count as one client: an IPv4 address, or the /64 of an IPv6 one, all of which it has."""
+    return _network(client_address(request))
 
 
 def from_trusted_proxy(request: web.Request) -> bool:
@@ -60,6 +67,12 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 def _parsed(text: str) -> IPv4Address | IPv6Address:
     address = ip_address(text)
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+@lru_cache(REMEMBERED)
+def _network(text: str) -> str:
+    address = _parsed(text)
+    return text if address.version == 4 else str(IPv6Network((address, SITE_BITS), strict=False))
 
 
 def _without_port(entry: str) -> str:

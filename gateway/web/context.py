@@ -17,7 +17,9 @@ from ..guide import Guide
 from ..hub import Hub
 from ..relay import Relay
 from ..telemetry.metrics import Metrics
+from .newcomers import Newcomers
 from .overload import Overload
+from .publish_rate import PublishRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Gateway:
 
     `ending` holds those whose last bytes are on their way; `failed` names background tasks that died, for `/readyz`.
     `place` is None where this process is the only one, and `verifier` where no tokens are taken; then there are neither
-    `subscriber_tokens` nor `publisher_tokens`.
+    `subscriber_tokens` nor `publisher_tokens`. `publish_rate` is None where publishers have no limit.
     """
 
     settings: Settings
@@ -59,11 +61,16 @@ class Gateway:
     failed: list[str] = field(default_factory=list)
     subscriber_tokens: Remembering[Subscriber] | None = field(init=False, default=None)
     publisher_tokens: Remembering[Publisher] | None = field(init=False, default=None)
+    publish_rate: PublishRate | None = field(init=False, default=None)
+    newcomers: Newcomers = field(init=False)
 
     def __post_init__(self) -> None:
+        self.newcomers = Newcomers(self.settings)
         if self.verifier is not None:
             self.subscriber_tokens = Remembering(self.verifier, Subscriber.of)
             self.publisher_tokens = Remembering(self.verifier, Publisher.of)
+        if self.settings.publish_rate:
+            self.publish_rate = PublishRate(self.settings.publish_rate, self.settings.publish_burst)
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

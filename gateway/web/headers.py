@@ -24,6 +24,10 @@ ALWAYS = {
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """A handler of `on_response_prepare`."""
+    put_on(response)
+
+
+def put_on(response: web.StreamResponse) -> None:
     headers = response.headers
     headers["Server"] = SERVER  # aiohttp has put its own there, with its version and Python's
     for name, value in ALWAYS.items():

@@ -38,7 +38,7 @@ class Overload:
     @property
     def most(self) -> float:
         """Streams that this process may have, by its setting and by its descriptors."""
-        return min(self._max_connections or math.inf, _descriptors() - DESCRIPTORS_BESIDES)
+        return min(self._max_connections or math.inf, descriptors() - DESCRIPTORS_BESIDES)
 
     def reasons(self) -> Iterator[Reason]:
         count, most = len(self._hub.connections), self.most
@@ -54,6 +54,6 @@ class Overload:
         return any(True for _ in self.reasons())
 
 
-def _descriptors() -> float:
+def descriptors() -> float:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return math.inf if soft == resource.RLIM_INFINITY else soft

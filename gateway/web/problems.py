@@ -10,7 +10,7 @@ import structlog
 from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
-from ..errors import GatewayError, InvalidRequest, NotAuthenticated, TooLarge
+from ..errors import GatewayError, InvalidRequest, NotAuthenticated, RateLimited, TooLarge, TooSlow
 from .context import GATEWAY
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,12 @@ def problem(error: GatewayError) -> web.Response:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return _response(error.status, body, headers)
+    if isinstance(error, RateLimited):
+        headers.update(error.headers)
+    response = _response(error.status, body, headers)
+    if isinstance(error, TooSlow):
+        response.force_close()  # what still comes would be taken for the next request
+    return response
 
 
 def _of_http(error: web.HTTPException) -> web.Response:

@@ -66,9 +66,14 @@ async def _publish(request: web.Request, channel_of: ChannelOf, kind: str) -> we
     gateway = request.app[GATEWAY]
     started = time.perf_counter()
     publisher = await publisher_of(request)
+    rate = gateway.publish_rate
     items: list[Publication] = []
     try:
+        if rate is not None:
+            rate.check(publisher.name)
         items, batch = await _items(request, gateway, publisher, channel_of)
+        if rate is not None:
+            rate.take(publisher.name, len(items))
         receipts = await _to_broker(gateway, items, kind)
     except (GatewayError, web.HTTPException) as error:
         outcome = error.slug if isinstance(error, GatewayError) else f"http-{error.status}"
@@ -81,7 +86,8 @@ async def _publish(request: web.Request, channel_of: ChannelOf, kind: str) -> we
         raise
     gateway.metrics.publish_seconds.observe(time.perf_counter() - started)
     publish_log.accepted(publisher, kind, len(items), started)
-    return answers.taken(request, receipts, batch=batch)
+    fields = {} if rate is None else rate.fields(publisher.name)
+    return answers.taken(request, receipts, batch=batch, fields=fields)
 
 
 async def _items(

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from .. import fair
 from . import headers, health, javascript, openapi, publish, siblings, stream, tickets, users
+from .arrivals import Lobby
 from .context import GATEWAY, Gateway
 from .cors import Cors
 from .problems import problems
@@ -65,20 +66,30 @@ def applications(gateway: Gateway) -> tuple[web.Application, web.Application | N
 @asynccontextmanager
 async def serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
     """Start the application, then accept on `listener`; at the end no longer accept, then take the application down."""
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=AIOHTTP_SHUTDOWN, access_log=None)
+    gateway = app[GATEWAY]
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=AIOHTTP_SHUTDOWN)
     await runner.setup()
     try:
         assert runner.server is not None
+        lobby = Lobby(runner.server, gateway.settings, gateway.metrics)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(runner.server, sock=listener, backlog=ACCEPTS_PER_TURN)
+        _drop_who_takes_nothing(listener, gateway.settings.send_timeout)
+        server = await loop.create_server(lobby, sock=listener, backlog=ACCEPTS_PER_TURN)
         fair.put_last(listener)
         listener.listen(BACKLOG)  # asyncio asked for as many as it accepts in a turn
         try:
             yield
         finally:
             server.close()
+            lobby.close()
     finally:
         await runner.cleanup()
+
+
+def _drop_who_takes_nothing(listener: socket.socket, seconds: float) -> None:
+    """A client that asks and never reads its answers would be waited for without end; accepted sockets inherit it."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def opened(internal: web.Application, bind: Bind) -> Callable[[web.Application], AsyncIterator[None]]:

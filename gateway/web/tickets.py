@@ -15,6 +15,7 @@ from ..auth import tickets
 from ..broker.registry import TICKET_SECONDS
 from ..errors import GatewayError, NotAuthenticated
 from ..telemetry.logging import user_hash
+from . import admission
 from .auth import subscriber_of
 from .context import GATEWAY
 
@@ -28,6 +29,7 @@ def routes() -> list[web.RouteDef]:
 async def issue(request: web.Request) -> web.Response:
     """A ticket for whoever shows a token."""
     gateway = request.app[GATEWAY]
+    admission.slow_down(request)
     subscriber = await subscriber_of(request)
     if subscriber.ticket is not None:
         raise NotAuthenticated("a ticket is not for getting another; show the token", reason="ticket")

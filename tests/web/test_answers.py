@@ -74,6 +74,6 @@ async def test_many_requests_on_one_connection_are_answered_in_order(gateway: Se
 def test_the_body_is_json(receipts: list[Receipt], batch: bool) -> None:
     """Written by hand, it is what the JSON encoder would have written."""
     answers = [{"id": r.id and str(r.id), "receivers": r.receivers} for r in receipts]
-    response = taken(make_mocked_request("POST", "/", version=HttpVersion10), receipts, batch=batch)
+    response = taken(make_mocked_request("POST", "/", version=HttpVersion10), receipts, batch=batch, fields={})
     assert isinstance(response, web.Response)
     assert response.text == json.dumps(answers if batch else answers[0])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.app import build
 from gateway.config import Settings
-from gateway.web.client_address import client_address, from_trusted_proxy
+from gateway.web.client_address import client_address, client_network, from_trusted_proxy
 
 PROXIES = ("10.0.0.0/8", "127.0.0.1/32", "2001:db8:ffff::/48")
 
@@ -79,3 +80,19 @@ def test_no_header_is_an_error(forwarded: str) -> None:
     """Whatever a proxy hands on, there is an answer, and it is an address."""
     address = client_address(request_of(("10.0.0.1", 1), forwarded))
     assert str(ip_address(address)) == address
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
+@hypothesis_settings(deadline=None)
+def test_an_ipv6_client_has_its_whole_site(address: IPv6Address, chosen: int) -> None:
+    """Whatever it chooses as the second half of its address, limits know it by the first."""
+    other = IPv6Address(int(address) >> 64 << 64 | chosen)
+    if not address.ipv4_mapped and not other.ipv4_mapped:
+        assert client_network(request_of(str(address))) == client_network(request_of(str(other)))
+        assert address in ip_network(client_network(request_of(str(address))))
+
+
+@pytest.mark.parametrize("spelled", ["192.0.2.1", "::ffff:192.0.2.1"])
+def test_an_ipv4_client_is_its_address(spelled: str) -> None:
+    """However it is spelled."""
+    assert client_network(request_of(spelled)) == "192.0.2.1"

@@ -49,7 +49,7 @@ NAMES = {
     "process_open_fds": "gauge",
     "process_max_fds": "gauge",
 }
-LABELS = {"state", "version", "reason", "kind", "outcome", "le", "door", "cause", "generation"}
+LABELS = {"state", "version", "reason", "kind", "outcome", "le", "door", "cause", "generation", "room"}
 LABELS |= {"implementation", "major", "minor", "patchlevel"}  # of python_info
 MOST_SERIES = 300
 

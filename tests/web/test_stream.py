@@ -11,7 +11,7 @@ from streams import Stream
 from web.inprocess import Served, bearer, claims, last_arrived, refusal, served, token
 
 from gateway.config import PublishKey
-from gateway.web.stream import jittered
+from gateway.web.refusal import jittered
 
 KEYS = (PublishKey("all", "key-for-all"),)
 RETRY_BLOCK = re.compile(rb"retry: (\d+)\n\n")
