@@ -15,18 +15,12 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from certificates import Authority
 from servers import HOST, ROOT, STARTS_WITHIN, free_port, until
 
 SHIPPED = ROOT / "deploy" / "nginx"
@@ -69,7 +63,7 @@ class NginxServer:
 
     gateways     their ports; shipped `server` lines that are left over point where nobody listens
     main         text of the main nginx.conf, if it shall be another one; it writes to /tmp/ and its output only
-    overlays     folders of deploy/nginx that are laid over gateway/; `tls` makes itself a certificate
+    overlays     folders, by their path from deploy/nginx, that are laid over gateway/; with `tls` goes a certificate
     locations    what else the site serves, as in gateway/locations/
     replace      text of the shipped files that shall read differently; it must be there
     counted      whether this machine's address has the shipped limits of a client address
@@ -222,26 +216,23 @@ class NginxServer:
 
 
 def certificate(directory: Path) -> None:
-    """fullchain.pem and privkey.pem for this machine, signed by nobody else."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address(HOST))])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "fullchain.pem").write_bytes(signed.public_bytes(Encoding.PEM))
-    (directory / "privkey.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    """fullchain.pem and privkey.pem of this machine, of an authority that nobody knows."""
+    issued = Authority(directory).issue("localhost")
+    for name in ("fullchain.pem", "privkey.pem"):
+        shutil.copy(issued, directory / name)
+
+
+def version() -> tuple[int, ...]:
+    """Of the nginx that is here."""
+    assert NGINX is not None
+    said = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr
+    return tuple(map(int, said.rpartition("/")[2].split()[0].split(".")))
 
 
 def _at(servers: str, ports: tuple[int, ...]) -> str:
-    """The shipped `server` lines with these ports instead of their own; more of the last, if there are more ports."""
-    lines = re.findall(r"^server \S+(.*;)$", servers, re.MULTILINE)
-    assert ports and lines
-    filled = [*ports, *(free_port() for _ in range(len(lines) - len(ports)))]
-    lines += lines[-1:] * (len(filled) - len(lines))
-    return "\n".join(f"server {HOST}:{port}{rest}" for port, rest in zip(filled, lines, strict=True))
+    """The shipped file with these ports in its `server` lines; more of the last line, if there are more ports."""
+    left = list(ports)
+    line = re.compile(r"^server [\w.-]+:\d+(.*;)$", re.MULTILINE)
+    filled = line.sub(lambda found: f"server {HOST}:{left.pop(0) if left else free_port()}{found[1]}", servers)
+    rest = line.findall(servers)[-1]
+    return filled + "".join(f"server {HOST}:{port}{rest}\n" for port in left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -95,6 +96,18 @@ async def test_the_client_for_pages_comes_through(nginx: NginxServer) -> None:
         assert "export " in await response.text()
 
 
+async def test_a_long_poll_comes_through(gateway: Served, nginx: NginxServer) -> None:
+    """What a client accepts reaches the gateway, and the answer comes as soon as there is something."""
+    async with aiohttp.ClientSession(nginx.url, headers={"Accept": "application/json"}) as http:
+        async with http.get("/v1/events?user=alice&wait=0") as response:
+            cursor = (await response.json())["cursor"]
+        asking = asyncio.create_task(http.get(f"/v1/events?user=alice&last_event_id={cursor}"))
+        await until(lambda: gateway.gateway.hub.connections, what="the poll waits at the gateway")
+        await gateway.publish("alice", "number", 1)
+        async with asyncio.timeout(PROMPT), await asking as response:
+            assert [event["data"] for event in (await response.json())["events"]] == [1]
+
+
 async def test_a_client_resumes_through_nginx(gateway: Served, nginx: NginxServer) -> None:
     """Last-Event-ID reaches the gateway: what came meanwhile is there, once."""
     async with Stream(nginx.url, "user=alice") as stream:
@@ -167,6 +180,16 @@ async def test_without_a_gateway_the_answer_is_not_fatal() -> None:
         middle = Settings(dev=True).retry_ms
         assert len(retries) > 2
         assert middle * 0.5 <= min(retries) <= max(retries) <= middle * 1.5
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+async def test_who_asks_for_json_is_told_in_json(accept: str) -> None:
+    """A client that is no EventSource can read a 503, and when to come again."""
+    async with NginxServer(free_port()) as nginx:
+        status, headers, body = await asked(nginx.url, Accept=accept)
+        assert (status, headers["Content-Type"]) == (503, "application/problem+json")
+        assert (headers["Retry-After"], headers["Cache-Control"]) == ("3", "no-store")
+        assert json.loads(body)["status"] == 503
 
 
 async def test_a_page_of_an_allowed_origin_may_read_that_answer() -> None:
