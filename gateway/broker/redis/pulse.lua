@@ -17,7 +17,7 @@ redis.call('ZADD', KEYS[1], now, name)
 local living = redis.call('ZRANGE', KEYS[1], 0, -1)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', dead)
 redis.call('ZREM', KEYS[3], name)
-local overloaded = redis.call('ZCARD', KEYS[3])
+local overloaded = #redis.call('ZRANGE', KEYS[3], 0, -1)
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], now, name) end
 
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
