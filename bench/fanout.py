@@ -80,7 +80,7 @@ def run_rounds(
     servers: dict[str, Start] = {"floor": floor, GATEWAY: partial(gateway, profile.connections)}
     if args.redis:
         servers[WITH_REDIS] = partial(gateway, profile.connections, args.redis)
-    servers |= {name: partial(PEERS[name].run, profile.connections) for name in peers}
+    servers |= {name: partial(PEERS[name].run, profile.connections, False) for name in peers}
     options = {
         "connections": profile.connections,
         "rate": profile.rate,

@@ -4,8 +4,9 @@
                               [--peers all] [--rounds 1] [--set NAME=VALUE] [--json FILE]
 
 Each round starts every server anew, and the one that goes first changes. Peers take part
-in what needs nothing of the gateway's own: connecting and idling. Ends with 1 and one
-line if the gateway lost an event, doubled it, delivered it out of order or refused it.
+in what needs nothing of the gateway's own: connecting, idling, and publishing an event at
+a time. Ends with 1 and one line if the gateway lost an event, doubled it, delivered it out
+of order or refused it.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ WORKLOADS = {
 }
 
 
-FOR_PEERS = ("idle",)
+FOR_PEERS = ("idle", "publish")
 OF_PEERS = ("--ready", "block", "--seed-path", "")  # unless their own arguments say otherwise
 
 
@@ -168,6 +169,9 @@ class Server:
     name: str
     redis: str | None = None
     tree: Path = ROOT
+
+    def options(self, workload: Workload) -> dict[str, Option]:
+        return dict(workload.options)
 
     @contextmanager
     def started(self, workload: Workload) -> Iterator[Target]:
@@ -183,9 +187,14 @@ class Peer:
 
     name: str
 
+    def options(self, workload: Workload) -> dict[str, Option]:
+        """Its paths are its own, and it takes an event at a time."""
+        own = {name: value for name, value in workload.options.items() if name != "publish-path"}
+        return own | ({"batch": 1} if workload.command == "publish" else {})
+
     @contextmanager
     def started(self, workload: Workload) -> Iterator[Target]:
-        with PEERS[self.name].run(workload.users) as target:
+        with PEERS[self.name].run(workload.users, workload.command == "publish") as target:
             yield replace(target, arguments=(*OF_PEERS, *target.arguments))
 
 
@@ -193,14 +202,13 @@ def run_rounds(
     workload: Workload, servers: Sequence[Server | Peer], count: int, changes: Mapping[str, str]
 ) -> dict[str, list[Result]]:
     """Measure the servers in turn; the one that goes first changes every round."""
-    options = {**workload.options, **changes}
-    workload = replace(workload, options=options)
+    workload = replace(workload, options={**workload.options, **changes})
     need_descriptors(workload.users + SPARE_DESCRIPTORS)
     rounds: dict[str, list[Result]] = {server.name: [] for server in servers}
     for number in range(count):
         for server in servers if number % 2 == 0 else reversed(servers):
             with server.started(workload) as target:
-                result = measure(target, options, workload.tool, *workload.command.split())
+                result = measure(target, server.options(workload), workload.tool, *workload.command.split())
             rounds[server.name].append(result)
             print(
                 f"  round {number + 1} {server.name:10} {headline(workload.rows[workload.headline], result)}, "

@@ -21,10 +21,13 @@ __all__ = ["PEERS", "Missing", "Peer", "built"]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How one of them is built and run; `run` takes the number of connections to come."""
+    """How one of them is built and run.
+
+    `run` takes the number of connections to come, and whether each has a channel of its own (`user-%d`).
+    """
 
     build: Callable[[], None]
-    run: Callable[[int], AbstractContextManager[Target]]
+    run: Callable[[int, bool], AbstractContextManager[Target]]
 
 
 PEERS = {

@@ -26,19 +26,20 @@ def build() -> None:
 
 
 @contextmanager
-def run(connections: int) -> Iterator[Target]:
+def run(connections: int, apart: bool = False) -> Iterator[Target]:
     """The settings are in `centrifugo.json`; a token names the channel that it subscribes to."""
+    channel = "user-%d" if apart else CHANNEL
     port, log = free_port(), BUILD / "centrifugo.log"
     secret, key = secrets.token_hex(32), secrets.token_hex(16)
     env = one_core(CENTRIFUGO_TOKEN_HMAC_SECRET_KEY=secret, CENTRIFUGO_API_KEY=key)
     command = [str(BINARY), "--config", str(HERE / "centrifugo.json"), "--address", "127.0.0.1", "--port", str(port)]
     with tempfile.TemporaryDirectory() as folder, process(command, env, log) as pid:
         tokens = Path(folder) / "tokens"
-        write_tokens(tokens, {"channels": [CHANNEL]}, secret, connections)
+        write_tokens(tokens, {"channels": [channel]}, secret, connections)
         wait_until_up(pid, port, "/health", log)
         arguments = (
             *("--path", f"/connection/uni_sse?cf_connect={CONNECT}", "--tokens", str(tokens), "--ready", "event"),
             *("--publish-path", "/api/publish", "--publish-header", f"X-API-Key: {key}"),
-            *("--publish-body", f'{{"channel":"{CHANNEL}","data":%e}}'),
+            *("--publish-body", f'{{"channel":"{channel}","data":%e}}'),
         )
         yield Target("centrifugo", port, pid, arguments)

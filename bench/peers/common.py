@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -82,5 +83,7 @@ def make_token(claims: Mapping[str, Any], key: str) -> str:
 
 
 def write_tokens(path: Path, claims: Mapping[str, Any], key: str, count: int) -> None:
-    """One token per line, for `user-0` .. `user-<count-1>`."""
-    path.write_text("".join(make_token({"sub": f"user-{i}", **claims}, key) + "\n" for i in range(count)))
+    """One token per line, for `user-0` .. `user-<count-1>`; a `%d` in the claims is that number."""
+    template = json.dumps(claims)
+    own = ({"sub": f"user-{i}", **json.loads(template.replace("%d", str(i)))} for i in range(count))
+    path.write_text("".join(make_token(claims, key) + "\n" for claims in own))

@@ -30,21 +30,22 @@ def build() -> None:
 
 
 @contextmanager
-def run(connections: int) -> Iterator[Target]:
-    """One topic with a history; the tokens allow to subscribe to it."""
+def run(connections: int, apart: bool = False) -> Iterator[Target]:
+    """A topic with a history; the tokens allow to subscribe to it, or to every one."""
+    topic, subscribe = ("user-%d", ["*"]) if apart else (TOPIC, [TOPIC])
     port, log, key = free_port(), BUILD / "mercure.log", secrets.token_hex(32)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         tokens = Path(folder) / "tokens"
-        write_tokens(tokens, {"mercure": {"subscribe": [TOPIC]}}, key, connections)
+        write_tokens(tokens, {"mercure": {"subscribe": subscribe}}, key, connections)
         env = one_core(HUB_ADDRESS=f"127.0.0.1:{port}", HUB_KEY=key, HUB_HISTORY=f"{folder}/history.db")
-        publisher = make_token({"mercure": {"publish": [TOPIC]}}, key)
+        publisher = make_token({"mercure": {"publish": ["*"]}}, key)
         with process([str(BINARY)], env, log) as pid:
             wait_until_up(pid, port, "", log)
             arguments = (
-                *("--path", f"{HUB}?topic={TOPIC}", "--tokens", str(tokens), "--ready", "head"),
+                *("--path", f"{HUB}?topic={topic}", "--tokens", str(tokens), "--ready", "head"),
                 *("--publish-path", HUB, "--publish-header", f"Authorization: Bearer {publisher}"),
                 *("--publish-type", "application/x-www-form-urlencoded"),
-                *("--publish-body", f"topic={TOPIC}&type=bench&data=%u"),
+                *("--publish-body", f"topic={topic}&type=bench&data=%u"),
             )
             yield Target("mercure", port, pid, arguments)

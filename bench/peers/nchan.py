@@ -74,19 +74,19 @@ def worker_of(master: int) -> int:
 
 
 @contextmanager
-def run(connections: int) -> Iterator[Target]:
-    """One worker, one channel with a history; every subscriber of it is on `/sub`."""
+def run(connections: int, apart: bool = False) -> Iterator[Target]:
+    """One worker; a channel with a history."""
     pair = find()
     if pair is None:
         raise BenchError("nchan was not built")
     nginx, module = pair
-    port, log = free_port(), BUILD / "nchan.log"
+    port, log, channel = free_port(), BUILD / "nchan.log", "user-%d" if apart else "bench"
     with tempfile.TemporaryDirectory() as folder:
         config = write_config(Path(folder), module, port)
         with process([str(nginx), "-p", folder, "-c", str(config)], dict(os.environ), log) as master:
             wait_until_up(master, port, "/up", log)
             arguments = (
-                *("--path", "/sub", "--publish-path", "/pub", "--publish-body", "%e"),
+                *("--path", f"/sub?id={channel}", "--publish-path", f"/pub?id={channel}", "--publish-body", "%e"),
                 *("--publish-header", "X-EventSource-Event: bench"),
             )
             yield Target("nchan", port, worker_of(master), arguments)
