@@ -1,11 +1,13 @@
-"""Which broker and which registry stand behind the ports, by the scheme of GATEWAY_BROKER_URL."""
+"""Which broker, registry and fleet stand behind the ports, by the scheme of GATEWAY_BROKER_URL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .broker.base import Broker
+from .broker.fleet import Fleet
 from .broker.memory import MemoryBroker
+from .broker.memory_fleet import MemoryFleet
 from .broker.memory_registry import MemoryRegistry
 from .broker.registry import Registry
 from .config import ConfigError, Settings, env_name
@@ -29,6 +31,14 @@ def broker(settings: Settings) -> Broker:
     policy = Policy(settings.retention, settings.retention_max_events, settings.retention_ttl, settings.idempotency_ttl)
     prefix, timeout = settings.channel_prefix, settings.publish_timeout
     return RedisBroker(_route(settings), prefix=prefix, policy=policy, timeout=timeout)
+
+
+def fleet(settings: Settings) -> Fleet:
+    if settings.broker_url.startswith("memory:"):
+        return MemoryFleet()
+    from .broker.redis.fleet import RedisFleet
+
+    return RedisFleet(_route(settings), prefix=settings.channel_prefix, timeout=settings.publish_timeout)
 
 
 def registry(settings: Settings) -> Registry:

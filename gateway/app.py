@@ -21,7 +21,7 @@ from .auth import configured
 from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
 from .auth.verifier import Verifier
-from .config import ConfigError, Settings
+from .config import ConfigError, PublishKey, Settings
 from .hub import CloseReason, Hub
 from .hub.heartbeat import beat
 from .relay import Relay
@@ -29,6 +29,7 @@ from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
 from .web import carrier, jwks_endpoint, malformed, refusal, sites
+from .web.console import Board
 from .web.context import GATEWAY, Gateway, Place
 from .web.overload import Overload
 from .web.readiness import Readiness
@@ -62,8 +63,12 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     metrics.registry_up.set_function(lambda: registry.health() is None)
     publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
     overload = Overload(hub, settings)
-    gateway = Gateway(settings, hub, relay, registry, metrics, overload, publish_keys, verifier, place)
+    gateway = Gateway(
+        settings, hub, relay, registry, metrics, overload, publish_keys, _console_keys(settings), verifier, place
+    )
     metrics.registry.register(Readiness(gateway))
+    if gateway.has_console:
+        gateway.board = Board(gateway, adapters.fleet(settings))
     app, internal = sites.applications(gateway)
     app.cleanup_ctx.append(_running)
     if internal is not None:
@@ -98,6 +103,12 @@ def serve(settings: Settings, place: Place | None = None) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=fair.new_event_loop) as runner:
         runner.run(_serve(app, settings))
+
+
+def _console_keys(settings: Settings) -> PublishKeys:
+    """Whoever may look at everything may do everything: the console's key publishes, too."""
+    key = settings.console_key
+    return PublishKeys([] if key is None else [PublishKey("console", key)])
 
 
 def _verifier(settings: Settings, metrics: Metrics) -> Verifier | None:
@@ -156,12 +167,16 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     ]
     if gateway.verifier is not None and isinstance(gateway.verifier.keys, Jwks):
         tasks.append(_owned(gateway, "jwks", gateway.verifier.keys.run()))
+    if gateway.board is not None:
+        tasks.append(_owned(gateway, "console", gateway.board.run()))
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if gateway.board is not None:
+            await gateway.board.close()
         await gateway.registry.close()
         await gateway.relay.close()
 
@@ -216,5 +231,5 @@ _WELCOME = """
     curl -H 'Content-Type: application/json' {internal}/v1/users/alice/events \\
          -d '{{"event_type": "greeting", "data": {{"text": "hello"}}}}'
 
-  Ctrl-C ends it.
+  And to see what it does, in a browser: {internal}/console      Ctrl-C ends it.
 """

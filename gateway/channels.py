@@ -87,6 +87,14 @@ class Keys:
     def revocations(self) -> str:
         return f"{self.prefix}:revocations"
 
+    @property
+    def fleet(self) -> str:
+        return f"{self.prefix}:fleet"
+
+    @property
+    def watched(self) -> str:
+        return f"{self.prefix}:fleet:watched"
+
     def probe(self, instance: str) -> str:
         return f"{self.prefix}:probe:{instance}"
 

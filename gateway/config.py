@@ -135,6 +135,7 @@ class Settings:
     user_header: str | None = _setting(None, kinds.HEADER, "holds the user id a trusted proxy has verified")
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = _setting((), kinds.NETWORKS, "who may set headers")
     publish_keys: tuple[PublishKey, ...] = _setting((), kinds.PUBLISH_KEYS, "who may publish what", secret=True)
+    console_key: str | None = _setting(None, kinds.LONG_KEY, "opens /console, which is off without it", secret=True)
     cors_origins: tuple[str, ...] = _setting((), kinds.ORIGINS, "web pages that may connect and read")
 
     log_format: str = _setting("json", kinds.choice("json", "console"), "json, or console for people")

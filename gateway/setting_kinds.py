@@ -182,6 +182,7 @@ HOST = text(r"[^\s/]+", "a host name or an address to listen on")
 PREFIX = text(r"[A-Za-z0-9_.:-]{1,64}", "1 to 64 of the characters A-Z a-z 0-9 _ . : -")
 HEADER = text(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "the name of a header, such as X-User-Id")
 KEY = text(_VISIBLE.pattern, "visible ASCII characters only")
+LONG_KEY = text(r"[!-~]{16,}", "16 or more visible ASCII characters, as from `openssl rand -hex 24`")
 HMAC_SECRET = Kind(str, "32 bytes or more, as from `openssl rand -hex 32`", lambda s: len(s.encode()) >= 32)
 PEM = Kind(
     # One-line environment files write the line ends of a PEM as \n.

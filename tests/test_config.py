@@ -170,7 +170,13 @@ def test_publish_keys() -> None:
 @pytest.mark.parametrize("name", [name for name, setting in SETTINGS.items() if setting.secret])
 def test_secret_file(name: str, tmp_path: Path) -> None:
     """Every secret can be given as the path of a file, whose last newline does not count."""
-    given = {"jwt_secret": SECRET, "jwt_public_key": PEM, "publish_keys": "k", "publisher_key": "k"}
+    given = {
+        "jwt_secret": SECRET,
+        "jwt_public_key": PEM,
+        "publish_keys": "k",
+        "publisher_key": "k",
+        "console_key": "k" * 16,
+    }
     path = tmp_path / "secret"
     path.write_text(given.get(name, "redis://h") + "\n")
     loaded = load(environ={f"{env_name(name)}_FILE": str(path)})

@@ -66,7 +66,7 @@ ONLY_THESE = {
     ("redis", "hiredis"): ("broker.redis", "client.redis"),
 }
 CLIENT_OF_BROKER = ("broker.base", *(f"broker.redis.{name}" for name in ("publisher", "connect", "routes", "urls")))
-ADAPTERS = ("broker.memory", "broker.memory_registry", "broker.redis")
+ADAPTERS = ("broker.memory", "broker.memory_fleet", "broker.memory_registry", "broker.redis")
 TRANSPORTS = ("client.http", "client.redis", "client.subscriber.http")
 IO_AND_CLOCK = [
     "asyncio",

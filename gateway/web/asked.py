@@ -22,6 +22,11 @@ _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 def connection(request: web.Request, subscriber: Subscriber, form: Form, settings: Settings) -> Connection:
     """Raises `InvalidRequest`, and `NotAllowed` for a topic that is not the subscriber's to read."""
     listen = [channels.user(subscriber.user_id), channels.BROADCAST, *_topics(request, subscriber, settings)]
+    return over(request, listen, form, settings)
+
+
+def over(request: web.Request, listen: list[str], form: Form, settings: Settings) -> Connection:
+    """To these channels, with the types and the cursor that the request has."""
     kind, types = Connection if form.wait is None else Poll, _types(request, settings)
     make = partial(kind, listen, types=types, encoding=form.encoding)
     given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")

@@ -60,6 +60,21 @@ async def publisher_of(request: web.Request) -> Publisher:
         raise
 
 
+def operator_of(request: web.Request) -> None:
+    """Let in whoever holds the console's key. Raises `NotAuthenticated`."""
+    gateway = request.app[GATEWAY]
+    if gateway.settings.dev and not gateway.console_keys:
+        return
+    try:
+        if (shown := _bearer(request)) is None:
+            raise NotAuthenticated("send the console's key (GATEWAY_CONSOLE_KEY) as 'Authorization: Bearer …'")
+        if gateway.console_keys.find(shown) is None:
+            raise NotAuthenticated("this is not the console's key (GATEWAY_CONSOLE_KEY)", reason="unknown_key")
+    except NotAuthenticated as error:
+        _refused(request, "console", error.reason)
+        raise
+
+
 async def _subscriber(request: web.Request, gateway: Gateway) -> Subscriber:
     header = gateway.settings.user_header
     if header is not None and from_trusted_proxy(request) and header in request.headers:
@@ -77,8 +92,10 @@ async def _subscriber(request: web.Request, gateway: Gateway) -> Subscriber:
 
 async def _publisher(request: web.Request, gateway: Gateway) -> Publisher:
     shown = _bearer(request)
-    if shown is not None and (publisher := gateway.publish_keys.find(shown)) is not None:
-        return publisher
+    if shown is not None:
+        publisher = gateway.publish_keys.find(shown) or gateway.console_keys.find(shown)
+        if publisher is not None:
+            return publisher
     if shown is not None and gateway.publisher_tokens is not None and shown.count(".") == 2:
         publisher = await gateway.publisher_tokens.believe(shown)
         if not publisher.scopes:  # a subscriber's; its sub is a user, whom no log line names

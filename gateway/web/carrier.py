@@ -40,9 +40,9 @@ class Carrier(Guide, asyncio.Protocol):
         "_lifetime",
         "_paused",
         "_room",
-        "_since",
-        "_subscriber",
         "_transport",
+        "since",
+        "subscriber",
     )
 
     _transport: asyncio.Transport
@@ -54,8 +54,8 @@ class Carrier(Guide, asyncio.Protocol):
         super().__init__(gateway.relay, connection)
         self._address = address
         self._gateway = gateway
-        self._subscriber = subscriber
-        self._since = time.monotonic()
+        self.subscriber = subscriber
+        self.since = time.monotonic()
         self._paused = False
         self._room: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -66,7 +66,7 @@ class Carrier(Guide, asyncio.Protocol):
         protocol, age = request.protocol, self._gateway.settings.max_connection_age
         self._transport = transport
         self._paused = protocol.writing_paused
-        self._lifetime = Lifetime(self.connection, self._subscriber.seconds_left(time.time()), age)
+        self._lifetime = Lifetime(self.connection, self.subscriber.seconds_left(time.time()), age)
         transport.set_protocol(self)
         protocol.transport = None  # else it would close it
         protocol.connection_lost(None)
@@ -94,7 +94,7 @@ class Carrier(Guide, asyncio.Protocol):
 
     def left(self, reason: CloseReason) -> None:
         """Deregister, count and log it."""
-        user_id = self._subscriber.user_id
+        user_id = self.subscriber.user_id
         self.relay.leave(self.connection)
         self._gateway.registry.leave(user_id)
         self._gateway.newcomers.leave(self._address)
@@ -102,7 +102,7 @@ class Carrier(Guide, asyncio.Protocol):
         log.info(
             "stream.closed",
             reason=reason,
-            seconds=round(time.monotonic() - self._since, 3),
+            seconds=round(time.monotonic() - self.since, 3),
             user=user_hash(user_id),
             channels=len(self.connection.channels),
             cursor=str(self.connection.cursor),

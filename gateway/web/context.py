@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -20,6 +21,9 @@ from ..telemetry.metrics import Metrics
 from .newcomers import Newcomers
 from .overload import Overload
 from .publish_rate import PublishRate
+
+if TYPE_CHECKING:
+    from .console.board import Board
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Gateway:
     """The parts of a running process.
 
     `ending` holds those whose last bytes are on their way; `failed` names background tasks that died, for `/readyz`.
+    `console_keys` has the one of GATEWAY_CONSOLE_KEY, or none; `board` is None where there is no console.
     `place` is None where this process is the only one, and `verifier` where no tokens are taken; then there are neither
     `subscriber_tokens` nor `publisher_tokens`. `publish_rate` is None where publishers have no limit.
     """
@@ -54,8 +59,10 @@ class Gateway:
     metrics: Metrics
     overload: Overload
     publish_keys: PublishKeys
+    console_keys: PublishKeys
     verifier: Verifier | None = None
     place: Place | None = None
+    board: Board | None = None
     draining: bool = False
     ending: set[Guide] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
@@ -63,6 +70,10 @@ class Gateway:
     publisher_tokens: Remembering[Publisher] | None = field(init=False, default=None)
     publish_rate: PublishRate | None = field(init=False, default=None)
     newcomers: Newcomers = field(init=False)
+
+    @property
+    def has_console(self) -> bool:
+        return self.settings.dev or bool(self.console_keys)
 
     def __post_init__(self) -> None:
         self.newcomers = Newcomers(self.settings)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from .. import fair
-from . import headers, health, javascript, openapi, publish, siblings, stream, tickets, users
+from . import console, headers, health, javascript, openapi, publish, siblings, stream, tickets, users
 from .arrivals import Lobby
 from .context import GATEWAY, Gateway
 from .cors import Cors
@@ -57,7 +57,7 @@ def application(gateway: Gateway, routes: Iterable[web.RouteDef]) -> web.Applica
 
 def applications(gateway: Gateway) -> tuple[web.Application, web.Application | None]:
     """The application of GATEWAY_PORT, and that of GATEWAY_INTERNAL_PORT if there is one."""
-    everything = [*public_routes(), *internal_routes()]
+    everything = [*public_routes(), *internal_routes(), *(console.routes() if gateway.has_console else ())]
     if gateway.settings.internal_port is None:
         return application(gateway, everything), None
     return application(gateway, public_routes()), application(gateway, everything)

@@ -47,10 +47,15 @@ async def events(request: web.Request) -> web.StreamResponse:
         return await refusal.answer(request, error)
     if isinstance(connection, Poll):
         return await _poll(gateway, subscriber, connection, form, address)
-    carrier = Carrier(gateway, subscriber, connection, address)
+    return await opened(request, Carrier(gateway, subscriber, connection, address))
+
+
+async def opened(request: web.Request, carrier: Carrier) -> web.StreamResponse:
+    """The stream of whoever was let in, begun. It is the carrier's then."""
+    gateway = request.app[GATEWAY]
     try:
-        positioned = await _positioned_soon(gateway, connection)
-        check_time_left(request, subscriber)
+        positioned = await _positioned_soon(gateway, carrier.connection)
+        check_time_left(request, carrier.subscriber)
         response = await _begin(request, gateway, carrier)
     except NotAuthenticated:
         carrier.left(CloseReason.EXPIRED)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 pytest.register_assert_rewrite(
     "broker.contract",
+    "broker.contract_fleet",
     "broker.contract_history",
     "broker.contract_registry",
     "broker.contract_subscribe",
