@@ -54,6 +54,11 @@ class Page(Client):
         self._tab = await http.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0)
         await until(self.look, within=STARTS_WITHIN, what=f"{self._url()}/page runs")
 
+    async def leave(self) -> None:
+        """No longer ask it; it stays open as long as its browser."""
+        if self._tab is not None:
+            await self._tab.close()
+
     async def look(self) -> bool:
         """Ask the page; whether it was there to answer."""
         assert self._tab is not None
@@ -103,6 +108,7 @@ class Pages:
             if self._looking is not None:
                 self._looking.cancel()
                 await asyncio.gather(self._looking, return_exceptions=True)
+                await asyncio.gather(*(page.leave() for page in self.pages))
         finally:
             await self._stack.aclose()
 

@@ -143,7 +143,7 @@ class Image:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=280,
         )
         assert done.returncode == 0, f"RUN {line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 

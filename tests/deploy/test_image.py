@@ -18,6 +18,8 @@ from servers import HOST, RedisServer, free_port
 
 SECRETS = "/run/secrets"
 
+pytestmark = pytest.mark.timeout(300)  # to build takes half a minute, and several on a machine that is busy
+
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
