@@ -98,6 +98,11 @@ class NginxServer:
             self._replace(text, other)
 
     @property
+    def certificate(self) -> Path:
+        """With the overlay `tls`: to be believed in, since nobody else signed it."""
+        return self._directory / "fullchain.pem"
+
+    @property
     def log(self) -> str:
         return self._read("log")
 

@@ -34,12 +34,16 @@ def token_of(args: argparse.Namespace) -> str | None:
     return token
 
 
+def refuse_both(args: argparse.Namespace) -> None:
+    """There is a token, so there shall be no `--user`."""
+    if args.user is not None:
+        raise Stop("--user, and a token, which says who its user is: give only one of them", exit_status=2)
+
+
 def subscriber(args: argparse.Namespace, settings: Settings, topics: Sequence[str]) -> tuple[Token | None, str | None]:
     """What to show, and who to say to be: with `--user`, a token for it if it can be signed, else its name."""
-    token = token_of(args)
-    if args.user is not None and token is not None:
-        raise Stop("--user, and a token, which says who its user is: give only one of them", exit_status=2)
-    if token is not None:
+    if (token := token_of(args)) is not None:
+        refuse_both(args)
         return (token, None) if args.token_file is None else (_asked_of(args.token_file), None)
     if args.user is None:
         raise Stop(

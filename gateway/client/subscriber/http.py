@@ -37,6 +37,8 @@ class HttpStream:
         """
         try:
             data = await self.response.content.readany()
+        except aiohttp.ClientPayloadError:
+            raise Unavailable("the connection was cut") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"the connection broke ({_in_words(error)})") from None
         try:
