@@ -37,6 +37,6 @@ def not_published(error: GatewayError, url: str, channel: str) -> str:
 
 def no_room(reason: str) -> str:
     """What follows a refusal for want of room."""
-    if "max_connections_per_user" in reason:
+    if "MAX_CONNECTIONS_PER_USER" in reason.upper():
         return "; raise GATEWAY_MAX_CONNECTIONS_PER_USER there, or have a user for each made with --jwt-secret"
-    return "; raise GATEWAY_MAX_CONNECTIONS there" if "max_connections" in reason else ""
+    return "; raise GATEWAY_MAX_CONNECTIONS there" if "MAX_CONNECTIONS" in reason.upper() else ""

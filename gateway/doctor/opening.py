@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..client.subscriber.endings import Unavailable
-from ..errors import GatewayError, NoGateway, NotAllowed, NotAuthenticated
+from ..errors import GatewayError, KeptAway, NoGateway, NotAllowed, NotAuthenticated
 from .deployment import Deployment, all_settled, settled
 from .report import CannotExamine, Check, finding, hint, ok
 from .watch import Watch
@@ -41,7 +41,7 @@ def check(watches: Sequence[Watch], held: Sequence[Watch]) -> Check:
     refused = [watch for watch in watches if watch.refused is not None]
     if refused:
         why = str(refused[0].refused)
-        lines = ("raise GATEWAY_MAX_CONNECTIONS_PER_USER, or give fewer --connections",) if "per_user" in why else ()
+        lines = ("raise GATEWAY_MAX_CONNECTIONS_PER_USER, or give fewer --connections",) if "PER_USER" in why else ()
         return finding("opening", f"{len(refused)} of {len(watches)} streams were refused: {why}", *lines)
     turned_away = [watch for watch in watches if watch.end is not None and not watch.cursor]
     if turned_away:
@@ -77,6 +77,8 @@ def _refusal(error: GatewayError | Unavailable) -> str:
     match error:
         case NotAuthenticated():
             return f"401 {error}; give --token (`gateway token --user 42` makes one), or --user in development mode"
+        case KeptAway():
+            return f"{error}; DELETE /v1/users/…/connections?for=0 lets the user in again"
         case NotAllowed():
             return f"403 {error}; take another token"
         case NoGateway():

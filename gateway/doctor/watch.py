@@ -13,7 +13,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from ..client.subscriber.endings import KeptAway, Unavailable
+from ..client.subscriber.endings import Unavailable
 from ..client.subscriber.http import HttpStream, open_stream
 from ..errors import GatewayError
 from ..event_stream import Event
@@ -109,8 +109,6 @@ class Watch:
                 self.refused = error
             else:
                 self.end = End(now(), str(error), whole=False)
-        except KeptAway:
-            self.refused = Unavailable("204: this user is kept away")
 
     async def _read(self, stream: HttpStream) -> None:
         while (events := await stream.read()) is not None:

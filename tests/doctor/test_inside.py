@@ -100,7 +100,7 @@ async def test_too_many_streams() -> None:
     async with served(max_connections_per_user=3) as gateway:
         found = await examined(gateway.url)
     assert findings(found) == {"opening"}
-    assert "were refused: 503: max_connections_per_user" in found["opening"].says
+    assert "3 of 4 streams were refused: 503: " in found["opening"].says
     assert "--connections" in mends(found["opening"])
 
 

@@ -1,4 +1,4 @@
-"""Why there is no stream, where that is nobody's mistake."""
+"""Why there is no stream, where that is nobody's mistake and may pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,3 @@ class Unavailable(Exception):
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
-
-
-class KeptAway(Exception):
-    """204: this user is to stay away."""

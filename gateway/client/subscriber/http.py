@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import aiohttp
 from yarl import URL
 
-from ...errors import InvalidRequest, NoGateway, NotAllowed, NotAuthenticated
+from ...errors import InvalidRequest, KeptAway, NoGateway, NotAllowed, NotAuthenticated
 from ...event_stream import Endless, Event, EventStreamParser
 from .. import answers
 from ..address import unreachable
-from .endings import KeptAway, Unavailable
+from .endings import Unavailable
 
 ANSWERS_WITHIN = 15.0
 """Seconds from dialling to the answer's head. A gateway whose broker is away takes two."""
@@ -93,7 +93,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     if status == 200 and kind == "text/event-stream":
         return
     if status == 204:
-        raise KeptAway
+        raise KeptAway("204: this user is kept away")
     said = answers.problem(response.headers.get("Content-Type"), await response.content.read(answers.MAX_BYTES))
     if (refusal := _REFUSALS.get(status)) is not None:
         raise refusal(said.why or f"HTTP {status}")

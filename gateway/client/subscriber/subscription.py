@@ -16,11 +16,11 @@ from logging import INFO, WARNING
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ...errors import InvalidRequest, NoGateway, NotAllowed, NotAuthenticated
+from ...errors import InvalidRequest, KeptAway, NoGateway, NotAllowed, NotAuthenticated
 from ...event_stream import Event
 from ..reporter import Reporter
 from .backoff import Backoff
-from .endings import KeptAway, Unavailable
+from .endings import Unavailable
 from .events import Gap, State
 from .inbox import Inbox
 from .request import Credential
