@@ -29,7 +29,7 @@ class Fleet(Protocol):
         ...
 
     async def watch(self, what: str, seconds: float) -> None:
-        """Have processes hear of `what` for so long."""
+        """Have processes hear of `what` for so long: a minute at most, and it may be said again."""
         ...
 
     async def forget(self, name: str) -> None:

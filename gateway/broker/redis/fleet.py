@@ -57,6 +57,6 @@ class RedisFleet:
 _WATCH = """
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2], ARGV[1])
-return redis.call('PEXPIRE', KEYS[1], math.max(ARGV[2], redis.call('PTTL', KEYS[1])))
+return redis.call('PEXPIRE', KEYS[1], math.max(ARGV[2], 60000))
 """
 """By Redis' clock, since no two processes have the same."""
