@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import aiohttp
 from aiohttp import web
 from chaos.fleet import Client, Fleet
 from chaos.stage import Stage
 from nginx import NginxServer
 from servers import HOST
 
+PROMPT = 2.0
+"""Seconds; the heartbeat, which would push out what a proxy holds back, comes after 15."""
+
 
 class StandIn:
     """Answers every request with a stream that has no headers of the gateway's, and says what it is told to.
 
-    So whatever nginx does right before it, nginx was configured to do.
+    So whatever nginx does right before it, nginx was configured to do. Without `streams` it refuses everybody.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, streams: bool = True) -> None:
+        self.streams = streams
         self.requests: list[web.Request] = []
+        self._peers: set[object] = set()
         self._streams: list[web.StreamResponse] = []
         self._end = asyncio.Event()
 
@@ -28,8 +34,17 @@ class StandIn:
         for stream in self._streams:
             await stream.write(text)
 
+    @property
+    def connections(self) -> int:
+        """Over how many connections requests have come."""
+        return len(self._peers)
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
+        assert request.transport is not None
+        self._peers.add(request.transport.get_extra_info("peername"))
+        if not self.streams:
+            return web.Response(status=401)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         self._streams.append(response)
@@ -58,3 +73,10 @@ def fleet_through(nginx: NginxServer, s: Stage, users: int) -> Fleet:
         s.listens[len(s.clients)] = (f"user:u{number}", "broadcast")
         s.clients.append(Client(lambda: nginx.url, "/v1/events", token))
     return Fleet(list(s.clients))
+
+
+async def asked(url: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
+    """The whole answer to a request for a stream: only one that ends by itself can be asked for."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/events?user=alice", headers=headers) as response:
+        async with asyncio.timeout(PROMPT):
+            return response.status, response.headers, await response.text()

@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+from deploy.gateways import StandIn
 from nginx import NginxServer, needs_nginx
+from servers import free_port
 from web.inprocess import served
 
 from gateway.event_stream import EventStreamParser
@@ -46,6 +48,18 @@ async def test_without_a_gateway_it_says_when_to_retry() -> None:
         assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
         assert answer.text.startswith("retry:")
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+async def test_the_gateway_is_told_that_it_was_tls() -> None:
+    """The scheme that the client used is nginx' word too."""
+    gateway, port = StandIn(streams=False), free_port()
+    async with (
+        gateway.listening(port),
+        NginxServer(port, overlays=["tls"]) as nginx,
+        httpx.AsyncClient(http2=True, verify=False) as browser,
+    ):
+        await browser.get(f"{nginx.url}/v1/events", headers={"X-Forwarded-Proto": "http"})
+    assert gateway.requests[0].headers.getall("X-Forwarded-Proto") == ["https"]
 
 
 async def test_what_has_no_forward_secrecy_is_refused() -> None:
