@@ -56,5 +56,5 @@ $(VENV)/run: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test $(VENV)/check: $(VENV)/%: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check,deploy]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[catalogue,test,check,deploy]'
 	@touch $(VENV)/run $(VENV)/test $(VENV)/check

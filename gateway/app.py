@@ -21,6 +21,7 @@ from .auth import configured
 from .auth.jwks import Jwks
 from .auth.publish_keys import PublishKeys
 from .auth.verifier import Verifier
+from .catalogue import load as load_catalogue
 from .config import ConfigError, PublishKey, Settings
 from .hub import CloseReason, Hub
 from .hub.heartbeat import beat
@@ -63,9 +64,12 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
     metrics.registry_up.set_function(lambda: registry.health() is None)
     publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
     overload = Overload(hub, settings)
+    console_keys = _console_keys(settings)
     gateway = Gateway(
-        settings, hub, relay, registry, metrics, overload, publish_keys, _console_keys(settings), verifier, place
+        settings, hub, relay, registry, metrics, overload, publish_keys, console_keys, verifier, place=place
     )
+    if settings.event_catalogue is not None:
+        gateway.catalogue = load_catalogue(settings.event_catalogue)
     metrics.registry.register(Readiness(gateway))
     if gateway.has_console:
         gateway.board = Board(gateway, adapters.fleet(settings))

@@ -118,6 +118,7 @@ class Settings:
     max_headers: int = _setting(100, kinds.COUNT, "headers of a request")
     max_header_bytes: int = _setting(8192, kinds.BYTES, "one header of a request, name and value")
     max_head_bytes: int = _setting(32768, kinds.BYTES, "what is kept of a request's head until it is whole")
+    event_catalogue: str | None = _setting(None, kinds.PATH, "a YAML file that names the event types there are")
     max_event_bytes: int = _setting(65536, kinds.BYTES, "one event")
     max_batch_events: int = _setting(1000, kinds.COUNT, "events in one POST")
     max_body_bytes: int = _setting(4 * 2**20, kinds.BYTES, "the body of one POST")

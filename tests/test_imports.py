@@ -32,6 +32,7 @@ LAYERS = {
     "loop": ("fair",),
     "settings": ("config", "setting_kinds", "setting_sources"),
     "auth": ("auth",),
+    "catalogue": ("catalogue",),
     "hub": ("hub",),
     "broker": ("broker",),
     "relay": ("relay", "healing", "guide"),
@@ -50,21 +51,23 @@ MAY_IMPORT = {
     "loop": set(),
     "settings": {"core"},
     "auth": {"core", "settings"},
+    "catalogue": {"core", "settings"},
     "hub": {"core"},
     "broker": {"core"},
     "relay": {"core", "hub", "broker"},
     "telemetry": {"core", "hub", "broker", "relay"},
-    "web": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "auth"},
+    "web": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "auth", "catalogue"},
     "client": {"core", "settings", "broker"},
     "bench": {"core", "client"},
     "doctor": {"core", "client"},
-    "app": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "web", "auth"},
-    "cli": {"core", "settings", "auth", "client", "bench", "doctor", "app"},
+    "app": {"core", "loop", "hub", "broker", "relay", "settings", "telemetry", "web", "auth", "catalogue"},
+    "cli": {"core", "settings", "auth", "client", "bench", "doctor", "app", "catalogue"},
 }
 
 # Who may import what; the names are modules, with all that is below them.
 ONLY_THESE = {
     ("aiohttp", "aiohttp_sse"): ("web", "app", "cli", "client.http", "client.subscriber", "doctor"),
+    ("yaml", "jsonschema_rs"): ("catalogue",),
     ("redis", "hiredis"): ("broker.redis", "client.redis"),
 }
 CLIENT_OF_BROKER = ("broker.base", *(f"broker.redis.{name}" for name in ("publisher", "connect", "routes", "urls")))

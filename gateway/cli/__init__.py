@@ -14,7 +14,7 @@ from textwrap import dedent
 
 from ..config import ConfigError
 from ..errors import InvalidEvent
-from . import bench, config, doctor, health, publish, serve, tail, token
+from . import bench, catalogue, config, doctor, health, publish, serve, tail, token
 from .common import Stop, complain
 
 __all__ = ["main"]
@@ -29,7 +29,7 @@ try it, in three terminals:
 2 what was asked for cannot be right. Colours are for terminals; NO_COLOR=1 turns them off.
 """
 
-COMMANDS = (serve, publish, tail, token, config, health, doctor, bench)
+COMMANDS = (serve, publish, tail, token, config, catalogue, health, doctor, bench)
 
 
 def main(argv: list[str] | None = None) -> int:

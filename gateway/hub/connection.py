@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from ..channels import matches
@@ -82,6 +83,15 @@ class Written(NamedTuple):
 
     events: int
     size: int
+
+
+REMEMBERED_WISHES = 1024
+
+
+@lru_cache(REMEMBERED_WISHES)
+def _wanted(types: tuple[str, ...], event_type: str) -> bool:
+    """Many clients have the same filter, which may be long: a category of a catalogue is all of its event types."""
+    return any(matches(pattern, event_type) for pattern in types)
 
 
 class Connection:
@@ -202,7 +212,7 @@ class Connection:
             self.tell(event_type, data, retry)
 
     def wants(self, event_type: str) -> bool:
-        return not self.types or any(matches(pattern, event_type) for pattern in self.types)
+        return not self.types or _wanted(self.types, event_type)
 
     def give(self, frames: Sequence[Frame], limit: int) -> Written | None:
         """Write those that are new to this client and wanted, in one write, and move the cursor past all.

@@ -13,6 +13,7 @@ from ..config import Settings
 from ..errors import InvalidEvent, InvalidRequest, NotAllowed
 from ..hub import Connection
 from ..ids import START, parse_cursor
+from .context import GATEWAY
 from .forms import Form
 from .poll import Poll
 
@@ -28,6 +29,8 @@ def connection(request: web.Request, subscriber: Subscriber, form: Form, setting
 def over(request: web.Request, listen: list[str], form: Form, settings: Settings) -> Connection:
     """To these channels, with the types and the cursor that the request has."""
     kind, types = Connection if form.wait is None else Poll, _types(request, settings)
+    if (catalogue := request.app[GATEWAY].catalogue) is not None:
+        types = catalogue.expanded(types)
     make = partial(kind, listen, types=types, encoding=form.encoding)
     given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
     if not given:
@@ -61,5 +64,5 @@ def _types(request: web.Request, settings: Settings) -> list[str]:
         raise InvalidRequest(f"at most {most} (GATEWAY_MAX_TYPES) for one stream", field="types", reason="max_types")
     for pattern in patterns:
         if _TYPES.fullmatch(pattern) is None:
-            raise InvalidRequest("event types, exact or 'prefix.*', separated by commas", field="types")
+            raise InvalidRequest("event types, exact or 'prefix.*', or categories, separated by commas", field="types")
     return patterns

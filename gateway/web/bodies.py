@@ -32,11 +32,15 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Items(NamedTuple):
-    """`read` makes an event of an item, or raises `InvalidEvent`. `batch` is whether they came as one."""
+    """`read` makes an event of an item, or raises `InvalidEvent`. `batch` is whether they came as one.
+
+    `type_field` is where the publisher said what the event type is.
+    """
 
     found: list[object]
     batch: bool
     read: Callable[[object], SSEEvent] = SSEEvent.from_envelope
+    type_field: str = "event_type"
 
 
 async def items(request: web.Request, most: int, *, to_subject: bool) -> Items:
@@ -71,7 +75,7 @@ def _structured(content_type: str, content: bytes, to_subject: bool) -> Items:
         belongs = f"an array belongs to {CLOUDEVENTS}, one event to {CLOUDEVENT}"
         raise InvalidRequest(f"the body is not what Content-Type says: {belongs}", field="Content-Type")
     read = partial(cloudevents.read, to_subject=to_subject, decode=_json)
-    return Items(body if isinstance(body, list) else [body], batch, read)
+    return Items(body if isinstance(body, list) else [body], batch, read, "type")
 
 
 async def _binary(request: web.Request, to_subject: bool) -> Items:
@@ -90,6 +94,7 @@ async def _binary(request: web.Request, to_subject: bool) -> Items:
         [body],
         False,
         lambda _: cloudevents.read_binary(headers, content_type, body, to_subject=to_subject, decode=_json),
+        "ce-type",
     )
 
 

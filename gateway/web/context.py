@@ -13,6 +13,7 @@ from ..auth.publish_keys import PublishKeys
 from ..auth.remembering import Remembering
 from ..auth.verifier import Verifier
 from ..broker.registry import Registry
+from ..catalogue import Catalogue
 from ..config import Settings
 from ..guide import Guide
 from ..hub import Hub
@@ -61,6 +62,7 @@ class Gateway:
     publish_keys: PublishKeys
     console_keys: PublishKeys
     verifier: Verifier | None = None
+    catalogue: Catalogue | None = None
     place: Place | None = None
     board: Board | None = None
     draining: bool = False

@@ -95,12 +95,16 @@ async def _items(
 ) -> tuple[list[Publication], bool]:
     """What the body asks to publish, every item checked, and whether it came as a batch."""
     to_subject = channel_of is _own_user
-    found, batch, read = await bodies.items(request, gateway.settings.max_batch_events, to_subject=to_subject)
+    found, batch, read, type_field = await bodies.items(
+        request, gateway.settings.max_batch_events, to_subject=to_subject
+    )
     key, most = _idempotency_key(request), gateway.settings.max_event_bytes
     items = []
     for index, item in enumerate(found):
         try:
             event = read(item)
+            if gateway.catalogue is not None:
+                gateway.catalogue.check(event, type_field=type_field)
             channel = channel_of(event)
         except InvalidEvent as error:
             raise (InvalidEvent.at(index, error) if batch else error) from None
