@@ -100,7 +100,7 @@ class Metrics:
         )
         self.publish_keys_read = self._counter(
             "publish_keys_rereads",
-            "Times the file of publish keys was to be read again, by outcome (read, kept)",
+            "Times the file of publish keys was to be read again, by outcome",
             "outcome",
         )
 
@@ -132,8 +132,13 @@ class Metrics:
         for kind in KINDS:
             for outcome in TAKEN:
                 self.published_of(kind, outcome)
-        for outcome in ("ok", "unreachable"):
-            self.jwks_fetches.labels(outcome)
+        for counter, outcomes in (
+            (self.jwks_fetches, ("ok", "unreachable")),
+            (self.tickets, ("issued", "refused")),
+            (self.publish_keys_read, ("read", "kept")),
+        ):
+            for outcome in outcomes:
+                counter.labels(outcome)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         self.labels[f"gateway_{name}"] = labels
