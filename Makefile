@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check docs audit bench chaos clean
+.PHONY: help run test check docs audit rules bench chaos clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ docs: $(VENV)/test
 ## make audit   known vulnerabilities of the dependencies, and of the oldest ones that are taken
 audit: $(VENV)/check
 	cd tests && ../$(BIN)/python -m supply
+
+## make rules   deploy/prometheus/rules.yml, as Kubernetes and Helm have it
+rules: $(VENV)/test
+	cd tests && ../$(BIN)/python -m deploy.rules
 
 ## make bench   the gateway, without and with Redis, against a floor in C and other servers, 25 minutes; needs a C
 ##              compiler, and Go for some of them
