@@ -89,10 +89,15 @@ class Manifests:
 
 @cache
 def overlay(name: str) -> Manifests:
-    """deploy/kubernetes/overlays/<name>, as `kubectl apply -k` would send it."""
+    """deploy/kubernetes/overlays/<name>."""
+    return kustomized(KUBERNETES / "overlays" / name)
+
+
+def kustomized(directory: Path) -> Manifests:
+    """As `kubectl apply -k` would send it."""
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl to build overlays with")
-    command = ["kubectl", "kustomize", str(KUBERNETES / "overlays" / name)]
+    command = ["kubectl", "kustomize", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr  # deprecated fields are warned of there
