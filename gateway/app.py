@@ -23,9 +23,11 @@ from .auth.publish_keys import PublishKeys
 from .auth.verifier import Verifier
 from .catalogue import load as load_catalogue
 from .config import ConfigError, PublishKey, Settings
+from .healing import HELD_BYTES
 from .hub import CloseReason, Hub
 from .hub.heartbeat import beat
 from .relay import Relay
+from .relays import Relays
 from .telemetry import lag
 from .telemetry import logging as gateway_logging
 from .telemetry.metrics import Metrics
@@ -45,29 +47,14 @@ log = structlog.get_logger(__name__)
 def build(settings: Settings, place: Place | None = None) -> web.Application:
     """The application of one process, at its place among the workers if there are some."""
     _refuse_slow_parser()
-    broker = adapters.broker(settings)
-    hub = Hub(
-        max_buffer=settings.max_buffer_bytes,
-        join_window=settings.join_window_ms / 1000,
-        tail_bytes=settings.tail_bytes,
-        now_ms=broker.now_ms,
-    )
-    relay = Relay(
-        hub,
-        broker,
-        linger=settings.linger_seconds,
-        replay_page=settings.replay_page,
-        send_timeout=settings.send_timeout,
-    )
-    metrics = Metrics(hub, relay)
+    relays = _relays(settings)
+    metrics = Metrics(relays)
     registry = adapters.registry(settings)
     metrics.registry_up.set_function(lambda: registry.health() is None)
     publish_keys, verifier = PublishKeys(settings.publish_keys), _verifier(settings, metrics)
-    overload = Overload(hub, settings)
+    overload = Overload(lambda: relays.count, settings)
     console_keys = _console_keys(settings)
-    gateway = Gateway(
-        settings, hub, relay, registry, metrics, overload, publish_keys, console_keys, verifier, place=place
-    )
+    gateway = Gateway(settings, relays, registry, metrics, overload, publish_keys, console_keys, verifier, place=place)
     if settings.event_catalogue is not None:
         gateway.catalogue = load_catalogue(settings.event_catalogue)
     metrics.registry.register(Readiness(gateway))
@@ -81,6 +68,29 @@ def build(settings: Settings, place: Place | None = None) -> web.Application:
         app.cleanup_ctx.append(sites.telling_the_others)
     app.on_shutdown.append(carrier.end_all)
     return app
+
+
+def _relays(settings: Settings) -> Relays:
+    """A hub and a relay for each of the broker's partitions; what is bounded for the process is divided among them."""
+    brokers = adapters.brokers(settings)
+    relays = []
+    for broker in brokers.each:
+        hub = Hub(
+            max_buffer=settings.max_buffer_bytes,
+            join_window=settings.join_window_ms / 1000,
+            tail_bytes=settings.tail_bytes // len(brokers.each),
+            now_ms=broker.now_ms,
+        )
+        relay = Relay(
+            hub,
+            broker,
+            linger=settings.linger_seconds,
+            replay_page=settings.replay_page,
+            send_timeout=settings.send_timeout,
+            held_bytes=HELD_BYTES // len(brokers.each),
+        )
+        relays.append(relay)
+    return Relays(relays, brokers.spread)
 
 
 def run(settings: Settings, warnings: Iterable[str] = ()) -> int:
@@ -129,7 +139,7 @@ async def _serve(app: web.Application, settings: Settings) -> None:
             stopping = signals.ending()
             signals.on_hangup(settings, lambda: _read_keys_again(app[GATEWAY]))
             seconds = settings.drain_seconds if await stopping.get() == signal.SIGTERM else 0
-            log.info("gateway.draining", seconds=seconds, connections=len(app[GATEWAY].hub.connections))
+            log.info("gateway.draining", seconds=seconds, connections=app[GATEWAY].relays.count)
             await signals.until_second(drain(app[GATEWAY], seconds), stopping)
     log.info("gateway.stopped")
 
@@ -149,7 +159,7 @@ def _tell(gateway: Gateway, port: int) -> None:
 async def drain(gateway: Gateway, seconds: float) -> None:
     """Fail readiness at once; close the streams evenly over `seconds`, in random order."""
     gateway.draining = True
-    connections = list(gateway.hub.connections)
+    connections = gateway.relays.streams()
     random.shuffle(connections)
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -163,12 +173,11 @@ async def drain(gateway: Gateway, seconds: float) -> None:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     """The background of a process: broker link and heartbeat."""
     gateway = app[GATEWAY]
-    await gateway.relay.start()
-    await gateway.registry.start(lambda user_id: _send_away(gateway.hub, user_id), gateway.overload.now)
-    tasks = [
-        _owned(gateway, "heartbeat", beat(gateway.hub, gateway.settings.heartbeat_interval)),
-        _owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag, gateway.overload.lagging)),
-    ]
+    await gateway.relays.start()
+    await gateway.registry.start(lambda user_id: _send_away(gateway.relays, user_id), gateway.overload.now)
+    interval = gateway.settings.heartbeat_interval
+    tasks = [_owned(gateway, "heartbeat", beat(relay.hub, interval)) for relay in gateway.relays]
+    tasks.append(_owned(gateway, "lag", lag.measure(gateway.metrics.loop_lag, gateway.overload.lagging)))
     if gateway.verifier is not None and isinstance(gateway.verifier.keys, Jwks):
         tasks.append(_owned(gateway, "jwks", gateway.verifier.keys.run()))
     if gateway.board is not None:
@@ -182,11 +191,11 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
         if gateway.board is not None:
             await gateway.board.close()
         await gateway.registry.close()
-        await gateway.relay.close()
+        await gateway.relays.close()
 
 
-def _send_away(hub: Hub, user_id: str | None) -> None:
-    hub.close(None if user_id is None else channels.user(user_id), CloseReason.REVOKED)
+def _send_away(relays: Relays, user_id: str | None) -> None:
+    relays.end(None if user_id is None else channels.user(user_id), CloseReason.REVOKED)
 
 
 def _read_keys_again(gateway: Gateway) -> None:

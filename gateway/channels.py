@@ -11,6 +11,7 @@ safe to put in a key, a log line or a header.
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -50,6 +51,11 @@ def topic(name: object) -> str:
 def kind(channel: str) -> str:
     """`user`, `broadcast` or `topic`: what metrics are labelled by."""
     return channel.partition(":")[0]
+
+
+def partition(text: str, count: int) -> int:
+    """Which of `count` partitions a channel's (or another name's) own is: CRC-32 as in zlib, of its ASCII, modulo."""
+    return zlib.crc32(text.encode()) % count if count > 1 else 0
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -75,6 +75,7 @@ class Settings:
     redis_ca_file: str | None = _setting(None, kinds.PATH, "whose certificates a Redis over TLS must show")
     redis_cert_file: str | None = _setting(None, kinds.PATH, "the certificate to show to a Redis that wants one")
     redis_key_file: str | None = _setting(None, kinds.PATH, "the key of that certificate, if it is not in its file")
+    redis_partitions: int = _setting(16, kinds.PARTITIONS, "of a Redis Cluster; the same for all, and for good")
     channel_prefix: str = _setting("sse", kinds.PREFIX, "first part of every name in the broker")
     publish_timeout: float = _setting(1.5, kinds.SECONDS, "the whole of a publish to the broker")
     linger_seconds: float = _setting(5.0, kinds.SECONDS_OR_0, "a channel stays subscribed after its last leaver")

@@ -6,6 +6,7 @@ For hot paths: one `observe` costs 0.2 µs, a tenth of a metrics library's, whic
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
 
 class Distribution:
@@ -21,3 +22,14 @@ class Distribution:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+
+def total(each: Iterable[Distribution]) -> Distribution:
+    """Of several with the same bounds: the one itself, where there is only one."""
+    first, *others = each
+    if not others:
+        return first
+    both = Distribution(*first.bounds)
+    both.counts = [sum(counts) for counts in zip(*(one.counts for one in (first, *others)), strict=True)]
+    both.sum = first.sum + sum(one.sum for one in others)
+    return both

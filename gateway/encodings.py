@@ -14,7 +14,7 @@ from typing import Protocol
 from . import cloudevents
 from .events import Entry
 from .frames import cursor_frame, event_frame, heartbeat_frame, retry_frame
-from .ids import EventId
+from .ids import EventId, Positions
 
 OWN_CHANNEL = ""
 """Of the gateway's own events, which go to one connection and are on no channel."""
@@ -37,12 +37,12 @@ class Encoding(Protocol):
         """When to come back, as the first bytes of a stream."""
         ...
 
-    def cursor(self, id: EventId) -> bytes:
+    def cursor(self, id: EventId | Positions) -> bytes:
         """Where the stream stands, without an event."""
         ...
 
-    def heartbeat(self, tip: EventId | None) -> bytes:
-        """A sign of life, and the tip where it is known."""
+    def heartbeat(self, id: EventId | Positions | None) -> bytes:
+        """A sign of life, and where the stream stands, if that is known."""
         ...
 
 
@@ -84,11 +84,11 @@ class Lines:
     def retry(self, milliseconds: int) -> bytes:
         return b'{"retry":%d}\n' % milliseconds
 
-    def cursor(self, id: EventId) -> bytes:
+    def cursor(self, id: EventId | Positions) -> bytes:
         return b'{"cursor":"%b"}\n' % str(id).encode()
 
-    def heartbeat(self, tip: EventId | None) -> bytes:
-        return b"\n" if tip is None else self.cursor(tip)
+    def heartbeat(self, id: EventId | Positions | None) -> bytes:
+        return b"\n" if id is None else self.cursor(id)
 
 
 def _own(event_type: str, data: Mapping[str, object], retry: int | None) -> Entry:

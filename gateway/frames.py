@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from .events import EVENT_TYPE
-from .ids import EventId
+from .ids import EventId, Positions
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -32,14 +32,14 @@ def retry_frame(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-def cursor_frame(id: EventId) -> bytes:
+def cursor_frame(id: EventId | Positions) -> bytes:
     """A block with only an id: it moves the client's Last-Event-ID and dispatches nothing."""
     return b"id: %b\n\n" % str(id).encode()
 
 
-def heartbeat_frame(tip: EventId | None) -> bytes:
+def heartbeat_frame(id: EventId | Positions | None) -> bytes:
     """A comment, which no client dispatches; with the tip's id a quiet client's cursor stays young."""
-    return b":\n\n" if tip is None else b":\nid: %b\n\n" % str(tip).encode()
+    return b":\n\n" if id is None else b":\nid: %b\n\n" % str(id).encode()
 
 
 def chunk(body: bytes) -> bytes:

@@ -37,6 +37,13 @@ class Guide:
         """Wait until what is buffered is below the low-water mark; may be cancelled, and called again."""
         raise NotImplementedError
 
+    async def open(self) -> None:
+        """Have its position found; waits as long as the broker is away, may be cancelled, and called again."""
+        await self.relay.open(self.connection)
+
+    def opened(self) -> None:
+        """Its position was found, after it had begun."""
+
     def begin(self, *, positioned: bool) -> None:
         """The connection is attached. `positioned` is False when the relay has not found its position yet."""
         self._positioned = positioned
@@ -75,9 +82,10 @@ class Guide:
         self._waiting = True
         try:
             if not self._positioned and connection.close_reason is None:
-                await self.relay.open(connection)
+                await self.open()
                 self._positioned = True
                 connection.put_position()
+                self.opened()
             await self.relay.catch_up(connection, self.drained)
         except asyncio.CancelledError:
             if connection.guide is None or connection.close_reason is None:

@@ -45,8 +45,9 @@ async def until_available(read: Callable[[], Awaitable[T]]) -> T:
 class Healing:
     """The broker's listener. `heals` counts how often something had to be made good."""
 
-    def __init__(self, hub: Hub, broker: Broker) -> None:
+    def __init__(self, hub: Hub, broker: Broker, held_bytes: int | None = None) -> None:
         self.heals = 0
+        self._most_bytes = HELD_BYTES if held_bytes is None else held_bytes
         self._hub = hub
         self._broker = broker
         self._held: deque[Entry | EventId] | None = None
@@ -99,7 +100,7 @@ class Healing:
     def _hold(self, item: Entry | EventId) -> None:
         assert self._held is not None
         size = len(item.data) + HELD_OVERHEAD if isinstance(item, Entry) else 0
-        if self._held_bytes + size > HELD_BYTES:
+        if self._held_bytes + size > self._most_bytes:
             self._held_overflowed = True  # what is not held will be read
         elif not self._held_overflowed:
             self._held.append(item)

@@ -8,6 +8,7 @@ What a client sends as `Last-Event-ID` is hostile until `parse_cursor` has read 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .errors import InvalidRequest
@@ -46,3 +47,33 @@ def parse_cursor(text: str) -> EventId | None:
         return START
     match = _STREAM_ID.fullmatch(text)
     return EventId(int(match[1]), int(match[2])) if match else None
+
+
+class Positions(NamedTuple):
+    """The cursor of a stream over several partitions: that of its user's own, and of others by their number."""
+
+    own: EventId
+    others: Mapping[int, EventId]
+
+    def __str__(self) -> str:
+        return ",".join([str(self.own), *(f"{number}:{id}" for number, id in sorted(self.others.items()))])
+
+
+MOST_OTHERS = 7
+"""Other partitions in a stream: with more, an id could be longer than the 256 bytes that clients take."""
+
+_OTHER = rf",(0|[1-9][0-9]{{0,2}}):({_STREAM_ID.pattern})"
+_POSITIONS = re.compile(rf"({_STREAM_ID.pattern})((?:{_OTHER}){{0,{MOST_OTHERS}}})", re.ASCII)
+
+
+def parse_positions(text: str) -> Positions | None:
+    """The positions in a `Last-Event-ID`, or `None` when they are none: `<id>[,<partition>:<id>]...`, ascending."""
+    if text == EARLIEST:
+        return Positions(START, {})
+    match = _POSITIONS.fullmatch(text)
+    if match is None:
+        return None
+    own, *others = match[0].split(",")
+    pairs = [(int(number), EventId.parse(id)) for number, _, id in (other.partition(":") for other in others)]
+    numbers = [number for number, _ in pairs]
+    return Positions(EventId.parse(own), dict(pairs)) if numbers == sorted(set(numbers)) else None

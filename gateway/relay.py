@@ -47,14 +47,22 @@ class Relay:
     linger        seconds a channel stays subscribed after its last connection left (reconnects are common)
     replay_page   entries read from history at a time
     send_timeout  seconds after which a client that takes nothing is dropped
+    held_bytes    announcements held while the link is down; what is not held is read
     """
 
     def __init__(
-        self, hub: Hub, broker: Broker, *, linger: float = 5, replay_page: int = 100, send_timeout: float = 60
+        self,
+        hub: Hub,
+        broker: Broker,
+        *,
+        linger: float = 5,
+        replay_page: int = 100,
+        send_timeout: float = 60,
+        held_bytes: int | None = None,
     ) -> None:
         self.hub = hub
         self.broker = broker
-        self.healing = Healing(hub, broker)
+        self.healing = Healing(hub, broker, held_bytes)
         self.catch_ups: Counter[tuple[Cause, Outcome]] = Counter()
         self.catch_up_seconds = Distribution(*CATCH_UP_BUCKETS)
         self.history_reads = 0

@@ -83,7 +83,7 @@ class RedisServer:
         self.host = HOST if cable is None else cable.address
         self.port = free_port()
         self._inside = () if cable is None else cable.inside
-        self._options = {name.replace("_", "-"): str(value) for name, value in options.items()}
+        self.options = {name.replace("_", "-"): str(value) for name, value in options.items()}
         self._directory = tempfile.mkdtemp(prefix="test-redis-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,7 +109,7 @@ class RedisServer:
     def spawn(self) -> None:
         """Start without waiting for an answer."""
         assert self._process is None, "the server is running"
-        wanted = {"save": "", "appendonly": "no", "protected-mode": "no"} | self._options
+        wanted = {"save": "", "appendonly": "no", "protected-mode": "no"} | self.options
         wanted |= {"port": str(self.port), "bind": self.host, "dir": self._directory, "logfile": "log"}
         words = [word for name, value in wanted.items() for word in (f"--{name}", *_words(name, value))]
         self._process = subprocess.Popen(

@@ -22,10 +22,11 @@ from gateway.hub.hub import Hub
 from gateway.web.context import GATEWAY
 
 
-def test_a_broker_that_is_not_there_yet_is_refused() -> None:
-    """A URL that only a later version can use is a start-up error that names the setting, without the password."""
+@pytest.mark.parametrize("url", ["redis+cluster://user:hunter2@h1:7000/1", "redis+sentinel://user:hunter2@h1:26379"])
+def test_a_broker_url_that_cannot_be_used_is_refused(url: str) -> None:
+    """It is a start-up error that names the setting, without the password."""
     with pytest.raises(ConfigError, match="GATEWAY_BROKER_URL") as raised:
-        build(Settings(broker_url="redis+cluster://user:hunter2@h1:26379"))
+        build(Settings(broker_url=url))
     assert "hunter2" not in str(raised.value)
 
 

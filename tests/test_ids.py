@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.ids import EARLIEST, START, EventId, parse_cursor
+from gateway.ids import EARLIEST, MOST_OTHERS, START, EventId, Positions, parse_cursor, parse_positions
 
 MOST_MS, MOST_SEQ = 10**16 - 1, 10**10 - 1
 event_ids = st.builds(EventId, st.integers(0, MOST_MS), st.integers(0, MOST_SEQ))
@@ -121,3 +121,45 @@ def test_ids_compare_as_numbers(a: EventId, b: EventId) -> None:
 def test_ten_comes_after_nine() -> None:
     """Ids of different lengths compare rightly."""
     assert EventId.parse("9-9") < EventId.parse("9-10") < EventId.parse("10-0")
+
+
+# Positions in several partitions
+
+positions = st.builds(Positions, event_ids, st.dictionaries(st.integers(0, 999), event_ids, max_size=MOST_OTHERS))
+
+
+@given(positions)
+def test_positions_come_back_as_they_went(given: Positions) -> None:
+    """What is written is read again, and is an id that every client keeps: ASCII, at most 256 bytes."""
+    text = str(given)
+    assert parse_positions(text) == given
+    assert len(text.encode("ascii")) <= 256
+
+
+def test_a_cursor_is_a_position_in_the_own_partition() -> None:
+    """So a stream may come back with fewer or more topics than it had."""
+    assert parse_positions("5-0") == Positions(EventId(5, 0), {})
+    assert parse_positions(EARLIEST) == Positions(START, {})
+
+
+NO_POSITIONS = [
+    "1-0,",
+    "1-0,3",
+    "1-0,3:",
+    "1-0,3:1",
+    "1-0,:1-0",
+    "1-0,03:1-0",
+    "1-0,3:1-0,",
+    "1-0,3:1-0,3:2-0",
+    "1-0,3:1-0,2:1-0",
+    "1-0, 3:1-0",
+    "1-0,1000:1-0",
+    "1-0,-1:1-0",
+    "1-0" + "".join(f",{number}:1-0" for number in range(MOST_OTHERS + 1)),
+]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, *NO_POSITIONS])
+def test_what_are_no_positions(text: str) -> None:
+    """One that is malformed, doubled, out of order or too long is none at all."""
+    assert parse_positions(text) is None

@@ -35,7 +35,7 @@ LAYERS = {
     "catalogue": ("catalogue",),
     "hub": ("hub",),
     "broker": ("broker",),
-    "relay": ("relay", "healing", "guide"),
+    "relay": ("relay", "healing", "guide", "relays"),
     "telemetry": ("telemetry",),
     "web": ("web",),
     "client": ("client",),
@@ -70,7 +70,11 @@ ONLY_THESE = {
     ("yaml", "jsonschema_rs"): ("catalogue",),
     ("redis", "hiredis"): ("broker.redis", "client.redis"),
 }
-CLIENT_OF_BROKER = ("broker.base", *(f"broker.redis.{name}" for name in ("publisher", "connect", "routes", "urls")))
+CLIENT_OF_BROKER = (
+    "broker.base",
+    "broker.spread",
+    *(f"broker.redis.{name}" for name in ("publisher", "connect", "partitions", "urls")),
+)
 ADAPTERS = ("broker.memory", "broker.memory_fleet", "broker.memory_registry", "broker.redis")
 TRANSPORTS = ("client.http", "client.redis", "client.subscriber.http")
 IO_AND_CLOCK = [

@@ -13,6 +13,7 @@ _SETTINGS = (
     "redis_ca_file",
     "redis_cert_file",
     "redis_key_file",
+    "redis_partitions",
     "channel_prefix",
     "retention",
     "retention_max_events",
@@ -65,4 +66,5 @@ def _transport(url: str, settings: config.Settings, budget: float) -> Transport:
         idempotency_ttl=settings.idempotency_ttl,
     )
     files = Files(settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
-    return RedisTransport(url, settings.channel_prefix, policy, timeout=budget * FIRST_TRY, files=files)
+    prefix, count = settings.channel_prefix, settings.redis_partitions
+    return RedisTransport(url, prefix, policy, timeout=budget * FIRST_TRY, files=files, count=count)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from redis.asyncio import Redis
 
 from ..broker.base import Publication
 from ..broker.redis.connect import client
+from ..broker.redis.partitions import partitions
 from ..broker.redis.publisher import Policy, RedisPublisher
-from ..broker.redis.routes import route
 from ..broker.redis.urls import NO_FILES, SCHEMES, Files
+from ..broker.spread import Publish, Spread
 from ..channels import Keys
 from ..errors import BrokerUnavailable
 from ..events import SSEEvent
@@ -23,18 +26,19 @@ class RedisTransport:
     Raises `ValueError` for a bad URL, as a `BrokerUrlError` that names the setting when a file is at fault.
     """
 
-    def __init__(self, url: str, prefix: str, policy: Policy, *, timeout: float, files: Files = NO_FILES) -> None:
+    def __init__(
+        self, url: str, prefix: str, policy: Policy, *, timeout: float, files: Files = NO_FILES, count: int = 16
+    ) -> None:
         _check(url)
-        self._route = route(url, files)
-        self._keys = Keys(prefix)
+        self._partitions = partitions(url, prefix, count, files)
         self._policy = policy
         self._timeout = timeout
         self._links = PerLoop(self._open, _close)
 
     async def send(self, channel: str, event: SSEEvent, idempotency_key: str) -> None:
-        publisher, _ = await self._links.get()
+        links = await self._links.get()
         try:
-            await publisher.publish([Publication(channel, event, idempotency_key)])
+            await links.publish([Publication(channel, event, idempotency_key)])
         except BrokerUnavailable as error:
             # The pause in it is advice for HTTP clients; Redis asked for none.
             raise BrokerUnavailable(error.detail, retry_after=None) from None
@@ -42,15 +46,30 @@ class RedisTransport:
     async def close(self) -> None:
         await self._links.close()
 
-    def _open(self) -> tuple[RedisPublisher, Redis]:
-        redis = client(self._route, timeout=self._timeout)
-        return RedisPublisher(redis, self._keys, self._policy, timeout=self._timeout), redis
+    def _open(self) -> _Links:
+        each, agreement = self._partitions
+        clients = [client(one.route, timeout=self._timeout) for one in each]
+        publishers = [
+            RedisPublisher(redis, Keys(one.prefix), self._policy, timeout=self._timeout, sharded=agreement is not None)
+            for redis, one in zip(clients, each, strict=True)
+        ]
+        publish = publishers[0].publish
+        if agreement is not None:
+            publish = Spread([publisher.publish for publisher in publishers], agreement.reached).publish
+        return _Links(publish, publishers, clients)
 
 
-async def _close(link: tuple[RedisPublisher, Redis]) -> None:
-    publisher, redis = link
-    await publisher.close()
-    await redis.aclose()
+class _Links(NamedTuple):
+    publish: Publish
+    publishers: list[RedisPublisher]
+    clients: list[Redis]
+
+
+async def _close(links: _Links) -> None:
+    for publisher in links.publishers:
+        await publisher.close()
+    for redis in links.clients:
+        await redis.aclose()
 
 
 def _check(url: str) -> None:

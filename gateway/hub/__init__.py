@@ -3,6 +3,7 @@
 from .connection import Cause, CloseReason, Connection, Guide, Send, Sink, State
 from .frame import Frame, replayed
 from .hub import Advance, Hub
+from .leg import Leg, Legs
 
 __all__ = [
     "Advance",
@@ -12,6 +13,8 @@ __all__ = [
     "Frame",
     "Guide",
     "Hub",
+    "Leg",
+    "Legs",
     "Send",
     "Sink",
     "State",

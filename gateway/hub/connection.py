@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from ..channels import matches
 from ..encodings import EVENT_STREAM, Encoding
 from ..frames import chunk
-from ..ids import START, EventId
+from ..ids import START, EventId, Positions
 from .frame import Frame, join, join_as
 
 
@@ -128,6 +128,9 @@ class Connection:
     send: Send | None
     buffered: Callable[[], int]
 
+    part_of_another = False
+    """Whether it is a leg of a stream that is counted elsewhere."""
+
     def __init__(
         self,
         channels: Sequence[str],
@@ -194,9 +197,9 @@ class Connection:
         """Write one of the gateway's own events."""
         self.put(self.encoding.control(event_type, data, retry))
 
-    def beat(self, tip: EventId | None) -> None:
+    def beat(self, id: EventId | Positions | None) -> None:
         """Write a sign of life."""
-        self.put(self.encoding.heartbeat(tip))
+        self.put(self.encoding.heartbeat(id))
 
     def put_position(self) -> None:
         """Write the cursor, where there is one yet, for the client to come back with."""
@@ -204,7 +207,11 @@ class Connection:
             self.put(position)
 
     def position(self) -> bytes:
-        return b"" if self.cursor is None or self.cursor == START else self.encoding.cursor(self.cursor)
+        return b"" if (id := self.last_event_id()) is None else self.encoding.cursor(id)
+
+    def last_event_id(self) -> EventId | Positions | None:
+        """What the client is to come back with; None while there is nothing yet."""
+        return None if self.cursor == START else self.cursor
 
     def say(self, event_type: str, data: Mapping[str, object], retry: int | None = None) -> None:
         """`tell`, where it can be: to a socket that is there, and not in the way of a slow client's events."""
@@ -225,8 +232,7 @@ class Connection:
         wanted = new if not self.types else [f for f in new if self.wants(f.event_type)]
         data = b""
         if wanted:
-            plain = self.chunked and self.encoding is EVENT_STREAM
-            data = join(wanted) if plain else join_as(wanted, self.encoding, chunked=self.chunked)
+            data = self.written_out(wanted)
             if not self.clear and (waiting := self.buffered()) and waiting + len(data) > limit:
                 return None
             self.write(data)
@@ -235,6 +241,11 @@ class Connection:
                 self.cursor = frame.id
                 break
         return Written(len(wanted), len(data))
+
+    def written_out(self, frames: Sequence[Frame]) -> bytes:
+        if self.chunked and self.encoding is EVENT_STREAM:
+            return join(frames)
+        return join_as(frames, self.encoding, chunked=self.chunked)
 
     def close(self, reason: CloseReason) -> None:
         """End the stream; the first reason given is the one that is told."""

@@ -36,8 +36,9 @@ async def beat(hub: Hub, interval: float) -> None:
 def _send(hub: Hub, connection: Connection, now: float) -> None:
     if connection.state is State.CLOSED or connection.buffered():
         return  # what waits in its socket is proof of life enough
-    tip = None
+    id = None
     if connection.state is State.LIVE and connection.cursor is not None and hub.tip != START:
-        tip = connection.cursor = max(connection.cursor, hub.tip)
-    connection.beat(tip)
+        connection.cursor = max(connection.cursor, hub.tip)
+        id = connection.last_event_id()
+    connection.beat(id)
     connection.sent_at = now

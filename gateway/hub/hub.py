@@ -48,6 +48,7 @@ class Hub:
     ) -> None:
         self.channels: dict[str, Channel] = {}
         self.connections: set[Connection] = set()
+        self._parts = 0  # of them, those of streams that are counted elsewhere
         self.tip = START
         self.serial = 0
         self.stats = HubStats()
@@ -63,6 +64,10 @@ class Hub:
         self._flush_handle: asyncio.Handle | None = None
         self._flushed_at = 0.0
 
+    @property
+    def streams(self) -> int:
+        return len(self.connections) - self._parts
+
     # Membership
 
     def join(self, connection: Connection) -> None:
@@ -70,6 +75,7 @@ class Hub:
         if connection in self.connections:
             return
         self.connections.add(connection)
+        self._parts += connection.part_of_another
         connection.seen_serial = self.serial
         for name in connection.channels:
             channel = self.channels.get(name)
@@ -82,6 +88,7 @@ class Hub:
         if connection not in self.connections:
             return []
         self.connections.discard(connection)
+        self._parts -= connection.part_of_another
         self._not_live(connection, State.CLOSED)
         emptied = []
         for name in connection.channels:

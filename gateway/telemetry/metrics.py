@@ -23,7 +23,7 @@ from prometheus_client import (
 )
 
 from ..broker.registry import Verdict
-from ..hub import CloseReason, Hub
+from ..hub import CloseReason
 from ..relay import Relay
 from .snapshot import Snapshot
 
@@ -62,12 +62,12 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 class Metrics:
     """One registry for a process; `render` is the text of `GET /metrics`."""
 
-    def __init__(self, hub: Hub, relay: Relay) -> None:
+    def __init__(self, relays: Iterable[Relay]) -> None:
         self.registry = CollectorRegistry()
         self.labels: dict[str, tuple[str, ...]] = {}  # of those that have some, by name
         self.waiting: list[tuple[str, Sized]] = []
         """Rooms for connections on which no request is under way, with their names; `arrivals.py` adds them."""
-        self.registry.register(Snapshot(hub, relay, self.waiting))
+        self.registry.register(Snapshot(relays, self.waiting))
 
         self.opened = self._counter("connections_opened", "Streams opened")
         self.closed = self._counter("connections_closed", "Streams ended, by reason", "reason")

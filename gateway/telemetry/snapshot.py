@@ -6,15 +6,15 @@ A scrape looks at every connection once: 1 ms for 10,000.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from .. import __version__
-from ..distribution import Distribution
-from ..hub import Cause, Hub, State
+from ..distribution import Distribution, total
+from ..hub import Cause, State
 from ..relay import Outcome, Relay
 
 ROOMS = ("pending", "idle")
@@ -22,9 +22,11 @@ STATES = (State.CATCHING_UP, State.LIVE, State.BEHIND)
 
 
 class Snapshot(Collector):
-    def __init__(self, hub: Hub, relay: Relay, waiting: Sequence[tuple[str, Sized]] = ()) -> None:
-        self._hub = hub
-        self._relay = relay
+    """Of all partitions together."""
+
+    def __init__(self, relays: Iterable[Relay], waiting: Sequence[tuple[str, Sized]] = ()) -> None:
+        self._relays = tuple(relays)
+        self._hubs = tuple(relay.hub for relay in self._relays)
         self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
@@ -38,7 +40,9 @@ class Snapshot(Collector):
 
     def _of_connections(self) -> Iterator[Metric]:
         states, waiting = dict.fromkeys(STATES, 0), 0
-        for connection in self._hub.connections:
+        for connection in (connection for hub in self._hubs for connection in hub.connections):
+            if connection.part_of_another:
+                continue
             states[connection.state] += 1
             if connection.sent_at and not connection.clear:  # it has a socket, and something may wait for it
                 waiting += connection.buffered()
@@ -52,62 +56,76 @@ class Snapshot(Collector):
         for name in ROOMS:
             rooms.add_metric([name], sum(len(room) for named, room in self._waiting if named == name))
         yield rooms
-        yield GaugeMetricFamily("gateway_channels", "Channels in use here", len(self._hub.channels))
+        yield GaugeMetricFamily(
+            "gateway_channels", "Channels in use here", sum(len(hub.channels) for hub in self._hubs)
+        )
         yield GaugeMetricFamily("gateway_buffer_bytes", "Bytes that wait for clients who read too slowly", waiting)
         yield GaugeMetricFamily(
-            "gateway_tail_bytes", "Memory of recent frames kept for catching up", self._hub.tail_bytes
+            "gateway_tail_bytes",
+            "Memory of recent frames kept for catching up",
+            sum(hub.tail_bytes for hub in self._hubs),
         )
 
     def _of_events(self) -> Iterator[Metric]:
-        stats = self._hub.stats
-        yield CounterMetricFamily("gateway_events_received", "Events from the broker", stats.dispatched)
-        yield CounterMetricFamily("gateway_events_delivered", "Events written to streams", stats.delivered)
-        yield CounterMetricFamily(
-            "gateway_delivered_bytes", "Bytes of events written to streams", stats.delivered_bytes
-        )
+        each = [hub.stats for hub in self._hubs]
+        received, delivered = sum(stats.dispatched for stats in each), sum(stats.delivered for stats in each)
+        size = sum(stats.delivered_bytes for stats in each)
+        yield CounterMetricFamily("gateway_events_received", "Events from the broker", received)
+        yield CounterMetricFamily("gateway_events_delivered", "Events written to streams", delivered)
+        yield CounterMetricFamily("gateway_delivered_bytes", "Bytes of events written to streams", size)
         yield histogram(
             "gateway_event_latency_seconds",
             "From an event's publish until the last live stream was given it; of events written together, the oldest",
-            stats.late,
+            total(stats.late for stats in each),
         )
-        yield histogram("gateway_fan_out_seconds", "To write what waited to all live streams it is for", stats.fan_out)
+        yield histogram(
+            "gateway_fan_out_seconds",
+            "To write what waited to all live streams it is for",
+            total(stats.fan_out for stats in each),
+        )
 
     def _of_catching_up(self) -> Iterator[Metric]:
-        stats, relay = self._hub.stats, self._relay
+        each, relays = [hub.stats for hub in self._hubs], self._relays
         catch_ups = CounterMetricFamily(
             "gateway_catch_ups", "Catch-ups that ended, by cause and outcome", labels=["cause", "outcome"]
         )
         for cause in Cause:
             for outcome in Outcome:
-                catch_ups.add_metric([cause.value, outcome.value], relay.catch_ups[cause, outcome])
+                catch_ups.add_metric(
+                    [cause.value, outcome.value], sum(relay.catch_ups[cause, outcome] for relay in relays)
+                )
         yield catch_ups
-        yield histogram("gateway_catch_up_seconds", "Catch-ups that ended live", relay.catch_up_seconds)
-        yield CounterMetricFamily(
-            "gateway_history_reads", "Pages of history asked for to catch up", relay.history_reads
-        )
-        yield CounterMetricFamily("gateway_fell_behind", "Times a client read too slowly", stats.fell_behind)
-        yield CounterMetricFamily("gateway_gaps_told", "Gaps told to clients", stats.gaps_told)
+        seconds, reads = total(relay.catch_up_seconds for relay in relays), sum(relay.history_reads for relay in relays)
+        fell, gaps = sum(stats.fell_behind for stats in each), sum(stats.gaps_told for stats in each)
+        yield histogram("gateway_catch_up_seconds", "Catch-ups that ended live", seconds)
+        yield CounterMetricFamily("gateway_history_reads", "Pages of history asked for to catch up", reads)
+        yield CounterMetricFamily("gateway_fell_behind", "Times a client read too slowly", fell)
+        yield CounterMetricFamily("gateway_gaps_told", "Gaps told to clients", gaps)
 
     def _of_the_broker(self) -> Iterator[Metric]:
-        broker = self._relay.broker
-        up = broker.health() is None
+        brokers = [relay.broker for relay in self._relays]
+        up, each = all(broker.health() is None for broker in brokers), [broker.stats for broker in brokers]
+        reconnects, garbage = sum(stats.reconnects for stats in each), sum(stats.garbage for stats in each)
+        heals = sum(relay.healing.heals for relay in self._relays)
+        warnings = len({warning for broker in brokers for warning in broker.warnings()})
         yield GaugeMetricFamily("gateway_broker_link_up", "1 while announcements are heard", int(up))
-        yield CounterMetricFamily(
-            "gateway_broker_reconnects", "Links that were up, and were lost", broker.stats.reconnects
-        )
+        yield CounterMetricFamily("gateway_broker_reconnects", "Links that were up, and were lost", reconnects)
         yield GaugeMetricFamily(
-            "gateway_broker_warnings", "Faults of how the broker is set up; /readyz names them", len(broker.warnings())
+            "gateway_broker_warnings", "Faults of how the broker is set up; /readyz names them", warnings
         )
-        yield CounterMetricFamily("gateway_heals", "Healings after a lost link", self._relay.healing.heals)
-        yield CounterMetricFamily("gateway_broker_garbage", "Messages that were no events", broker.stats.garbage)
+        yield CounterMetricFamily("gateway_heals", "Healings after a lost link", heals)
+        yield CounterMetricFamily("gateway_broker_garbage", "Messages that were no events", garbage)
         yield histogram(
-            "gateway_broker_probe_seconds", "From sending a probe until it was heard on the link", broker.stats.probe
+            "gateway_broker_probe_seconds",
+            "From sending a probe until it was heard on the link",
+            total(stats.probe for stats in each),
         )
         ahead = GaugeMetricFamily(
             "gateway_broker_clock_ahead_seconds", "How far the broker's clock is ahead of this machine's, while known"
         )
-        if (now_ms := broker.now_ms()) is not None:
-            ahead.add_metric([], now_ms / 1000 - time.time())
+        clocks = [now_ms for broker in brokers if (now_ms := broker.now_ms()) is not None]
+        if clocks:  # the one that is furthest from it
+            ahead.add_metric([], max((ms / 1000 - time.time() for ms in clocks), key=abs))
         yield ahead
 
 

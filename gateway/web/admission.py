@@ -67,7 +67,7 @@ def slow_down(request: web.Request) -> None:
 def _no_room(gateway: Gateway) -> str:
     if gateway.draining:
         return "draining"
-    if len(gateway.hub.connections) < gateway.overload.most:
+    if gateway.relays.count < gateway.overload.most:
         return ""
     return "max_connections" if gateway.overload.most == gateway.settings.max_connections else "descriptors"
 

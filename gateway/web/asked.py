@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 from aiohttp import web
 
@@ -12,33 +11,53 @@ from ..auth.identity import Subscriber
 from ..config import Settings
 from ..errors import InvalidEvent, InvalidRequest, NotAllowed
 from ..hub import Connection
-from ..ids import START, parse_cursor
-from .context import GATEWAY
+from ..ids import START, EventId, Positions, parse_cursor, parse_positions
+from ..relay import Relay
+from ..relays import TooManyPartitions
+from .context import GATEWAY, Gateway
 from .forms import Form
 from .poll import Poll
 
 _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 
 
-def connection(request: web.Request, subscriber: Subscriber, form: Form, settings: Settings) -> Connection:
+def connections(
+    request: web.Request, subscriber: Subscriber, form: Form, gateway: Gateway
+) -> list[tuple[Relay, Connection]]:
     """Raises `InvalidRequest`, and `NotAllowed` for a topic that is not the subscriber's to read."""
-    listen = [channels.user(subscriber.user_id), channels.BROADCAST, *_topics(request, subscriber, settings)]
-    return over(request, listen, form, settings)
+    topics = _topics(request, subscriber, gateway.settings)
+    return over(request, [channels.user(subscriber.user_id), channels.BROADCAST, *topics], form)
 
 
-def over(request: web.Request, listen: list[str], form: Form, settings: Settings) -> Connection:
-    """To these channels, with the types and the cursor that the request has."""
-    kind, types = Connection if form.wait is None else Poll, _types(request, settings)
-    if (catalogue := request.app[GATEWAY].catalogue) is not None:
-        types = catalogue.expanded(types)
-    make = partial(kind, listen, types=types, encoding=form.encoding)
+def over(request: web.Request, listen: list[str], form: Form) -> list[tuple[Relay, Connection]]:
+    """To these channels, with the types and the cursor that the request has; more than one connection where they lie
+    in several partitions."""
+    gateway = request.app[GATEWAY]
+    types, (cursor, unknown) = _types(request, gateway.settings), _cursor(request, gateway)
+    if gateway.catalogue is not None:
+        types = gateway.catalogue.expanded(types)
+    make = Connection if form.wait is None else Poll
+    try:
+        made = gateway.relays.connections(
+            listen, cursor, types=types, unknown=unknown, encoding=form.encoding, make=make
+        )
+    except TooManyPartitions as error:
+        raise InvalidRequest(f"the topics {error}: ask for some in a stream of their own", field="topic") from None
+    if form.wait is not None and len(made) > 1:
+        problem = "lies in another partition than the user, where a long poll cannot read too: ask for a stream"
+        raise InvalidRequest(problem, field="topic")
+    return made
+
+
+def _cursor(request: web.Request, gateway: Gateway) -> tuple[EventId | Positions | None, str | None]:
+    """Where to begin, and what the client sent when that is no cursor."""
     given = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
     if not given:
-        return make()
-    cursor = parse_cursor(given)
+        return None, None
+    cursor = parse_cursor(given) if len(gateway.relays.each) == 1 else parse_positions(given)
     if cursor is None:
-        return make(START, unknown=given[:64].encode("ascii", "replace").decode())
-    return make(cursor)
+        return START, given[:64].encode("ascii", "replace").decode()
+    return cursor, None
 
 
 def _topics(request: web.Request, subscriber: Subscriber, settings: Settings) -> list[str]:

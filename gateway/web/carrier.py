@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
 
 from ..auth.identity import Subscriber
 from ..guide import Guide
-from ..hub import CloseReason, Connection
+from ..hub import CloseReason, Connection, Send
+from ..relay import Relay
+from ..relays import LegGuide
 from ..telemetry.logging import user_hash
 from .context import GATEWAY, Gateway
 from .lifetime import Lifetime
@@ -37,6 +40,7 @@ class Carrier(Guide, asyncio.Protocol):
         "_address",
         "_deadline",
         "_gateway",
+        "_legs",
         "_lifetime",
         "_paused",
         "_room",
@@ -49,9 +53,15 @@ class Carrier(Guide, asyncio.Protocol):
     _lifetime: Lifetime
 
     def __init__(
-        self, gateway: Gateway, subscriber: Subscriber, connection: Connection, address: str | None = None
+        self,
+        gateway: Gateway,
+        subscriber: Subscriber,
+        parts: Sequence[tuple[Relay, Connection]],
+        address: str | None = None,
     ) -> None:
-        super().__init__(gateway.relay, connection)
+        (relay, connection), *others = parts
+        super().__init__(relay, connection)
+        self._legs = tuple(LegGuide(*other, self) for other in others)
         self._address = address
         self._gateway = gateway
         self.subscriber = subscriber
@@ -60,6 +70,25 @@ class Carrier(Guide, asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         gateway.metrics.opened.inc()
+
+    async def open(self) -> None:
+        if self._legs:
+            await asyncio.gather(super().open(), *(leg.open() for leg in self._legs))
+        else:
+            await super().open()
+
+    def attach(self, transport: asyncio.Transport, *, chunked: bool, send: Send | None) -> None:
+        for connection in (self.connection, *(leg.connection for leg in self._legs)):
+            connection.attach(transport, chunked=chunked, send=send)
+
+    def begin(self, *, positioned: bool) -> None:
+        super().begin(positioned=positioned)
+        if positioned:
+            self.opened()
+
+    def opened(self) -> None:
+        for leg in self._legs:
+            leg.begin(positioned=True)
 
     def take_over(self, request: web.Request, transport: asyncio.Transport) -> None:
         """From aiohttp. What the client still sends is ignored; its handler is cancelled, as if the client had left."""
@@ -96,6 +125,9 @@ class Carrier(Guide, asyncio.Protocol):
         """Deregister, count and log it."""
         user_id = self.subscriber.user_id
         self.relay.leave(self.connection)
+        for leg in self._legs:
+            leg.forget()
+            leg.relay.leave(leg.connection)
         self._gateway.registry.leave(user_id)
         self._gateway.newcomers.leave(self._address)
         self._gateway.metrics.closed.labels(reason).inc()
@@ -104,8 +136,8 @@ class Carrier(Guide, asyncio.Protocol):
             reason=reason,
             seconds=round(time.monotonic() - self.since, 3),
             user=user_hash(user_id),
-            channels=len(self.connection.channels),
-            cursor=str(self.connection.cursor),
+            channels=sum(len(each.channels) for each in (self.connection, *(leg.connection for leg in self._legs))),
+            cursor=str(self.connection.last_event_id()),
         )
 
     def abort(self) -> None:
@@ -132,17 +164,15 @@ class Carrier(Guide, asyncio.Protocol):
 
     async def drained(self) -> None:
         if self._paused:
-            self._room = asyncio.get_running_loop().create_future()
-            try:
-                await self._room
-            finally:
-                self._room = None
+            if self._room is None or self._room.done():
+                self._room = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._room)
 
 
 async def end_all(app: web.Application) -> None:
     """At shutdown, when aiohttp does not know of them: close the streams there are, and wait for their last bytes."""
     loop, gateway = asyncio.get_running_loop(), app[GATEWAY]
-    for connection in list(gateway.hub.connections):
+    for connection in gateway.relays.streams():
         connection.close(CloseReason.DRAINING)
     until = loop.time() + LAST_BYTES
     while (left := _carried(gateway)) and loop.time() < until:
@@ -152,5 +182,5 @@ async def end_all(app: web.Application) -> None:
 
 
 def _carried(gateway: Gateway) -> list[Carrier]:
-    guides = [*gateway.ending, *(connection.guide for connection in gateway.hub.connections)]
+    guides = [*gateway.ending, *(connection.guide for connection in gateway.relays.streams())]
     return [guide for guide in guides if isinstance(guide, Carrier)]

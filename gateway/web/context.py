@@ -18,6 +18,7 @@ from ..config import Settings
 from ..guide import Guide
 from ..hub import Hub
 from ..relay import Relay
+from ..relays import Relays
 from ..telemetry.metrics import Metrics
 from .newcomers import Newcomers
 from .overload import Overload
@@ -54,8 +55,7 @@ class Gateway:
     """
 
     settings: Settings
-    hub: Hub
-    relay: Relay
+    relays: Relays
     registry: Registry
     metrics: Metrics
     overload: Overload
@@ -84,6 +84,16 @@ class Gateway:
             self.publisher_tokens = Remembering(self.verifier, Publisher.of)
         if self.settings.publish_rate:
             self.publish_rate = PublishRate(self.settings.publish_rate, self.settings.publish_burst)
+
+    @property
+    def relay(self) -> Relay:
+        """The only one, where the broker has one partition."""
+        (relay,) = self.relays
+        return relay
+
+    @property
+    def hub(self) -> Hub:
+        return self.relay.hub
 
 
 GATEWAY = web.AppKey("gateway", Gateway)

@@ -57,7 +57,7 @@ async def readyz(request: web.Request) -> web.Response:
         for number, answer in (await siblings.answers(gateway.place, request.path_qs)).items():
             told["reasons"] += _named(number, ["does not answer"] if answer is None else _told(answer, "reasons"))
             told["overloaded"] += _named(number, _told(answer, "overloaded"))
-    warnings = gateway.relay.broker.warnings()  # of what all workers share: one tells them for all
+    warnings = gateway.relays.warnings()  # of what all workers share: one tells them for all
     return _health(told | {"warnings": warnings}, "unavailable")
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..config import Settings
-from ..hub import Hub
 from ..telemetry.lag import LAGGING_AFTER, Lagging
 
 FULL, LAGGING = "full", "lagging"
@@ -29,9 +28,9 @@ class Reason(NamedTuple):
 
 
 class Overload:
-    def __init__(self, hub: Hub, settings: Settings) -> None:
+    def __init__(self, streams: Callable[[], int], settings: Settings) -> None:
         self.lagging = Lagging(settings.ready_max_lag)
-        self._hub = hub
+        self._streams = streams
         self._max_connections = settings.max_connections
         self._full = False
 
@@ -41,7 +40,7 @@ class Overload:
         return min(self._max_connections or math.inf, descriptors() - DESCRIPTORS_BESIDES)
 
     def reasons(self) -> Iterator[Reason]:
-        count, most = len(self._hub.connections), self.most
+        count, most = self._streams(), self.most
         self._full = count > most * FULL_UNTIL if self._full else count >= most
         if self._full:
             limit = "GATEWAY_MAX_CONNECTIONS" if most == self._max_connections else "file descriptors: ulimit -n"

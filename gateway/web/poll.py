@@ -18,6 +18,7 @@ from ..auth.identity import Subscriber
 from ..errors import BrokerUnavailable
 from ..hub import Connection, State
 from ..ids import START
+from ..relay import Relay
 from .context import Gateway
 
 CATCH_UP_WITHIN = 2.0
@@ -78,7 +79,7 @@ class Full(Exception):
     """There is more than one answer may hold."""
 
 
-async def answer(gateway: Gateway, subscriber: Subscriber, poll: Poll, wait: float) -> web.Response:
+async def answer(gateway: Gateway, subscriber: Subscriber, relay: Relay, poll: Poll, wait: float) -> web.Response:
     """What comes after the poll's cursor, as soon as there is something, or after `wait` seconds.
 
     The poll is positioned. Raises `BrokerUnavailable` when there is nothing to say, not even where it stands.
@@ -90,19 +91,19 @@ async def answer(gateway: Gateway, subscriber: Subscriber, poll: Poll, wait: flo
     poll.collect_in(collected)
     with contextlib.suppress(Full, TimeoutError):
         async with asyncio.timeout_at(max(until, began + CATCH_UP_WITHIN)):
-            await gateway.relay.catch_up(poll, collected.full)
+            await relay.catch_up(poll, collected.full)
     if poll.close_reason is None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await collected.enough.wait()
-    gateway.hub.flush()
+    relay.hub.flush()
     if poll.state is State.LIVE and poll.cursor is not None:
-        poll.cursor = max(poll.cursor, gateway.hub.tip)  # all up to there was dispatched, and written
-    return _answered(gateway, poll, collected)
+        poll.cursor = max(poll.cursor, relay.hub.tip)  # all up to there was dispatched, and written
+    return _answered(gateway, relay, poll, collected)
 
 
-def _answered(gateway: Gateway, poll: Poll, collected: Collected) -> web.Response:
-    cursor, retention = poll.cursor, gateway.relay.broker.retention
+def _answered(gateway: Gateway, relay: Relay, poll: Poll, collected: Collected) -> web.Response:
+    cursor, retention = poll.cursor, relay.broker.retention
     if retention and cursor in (None, START):
         raise BrokerUnavailable("the history cannot be read now")
     events = collected.events()

@@ -118,7 +118,7 @@ async def _items(
 async def _to_broker(gateway: Gateway, items: list[Publication], kind: str) -> list[Receipt]:
     outcome = "unavailable"
     try:
-        receipts = await gateway.relay.broker.publish(items) if items else []
+        receipts = await gateway.relays.publish(items) if items else []
         outcome = "accepted"
         return receipts
     except BrokerUnavailable as error:

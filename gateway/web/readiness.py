@@ -43,7 +43,7 @@ def standing(gateway: Gateway, exclude: Collection[str] = ()) -> Standing:
 
 def must_restart(gateway: Gateway) -> list[str]:
     """Why this process will never be well again: something that is to run as long as it does has ended."""
-    endings = (gateway.relay.broker.failed(), gateway.registry.failed())
+    endings = (gateway.relays.failed(), gateway.registry.failed())
     return [*gateway.failed, *(ending for ending in endings if ending is not None)]
 
 
@@ -53,7 +53,7 @@ def _of_itself(gateway: Gateway) -> Iterator[Reason]:
             yield Reason(TASK, name)
     if gateway.draining:
         yield Reason(DRAINING, DRAINING)
-    if (broker := gateway.relay.health()) is not None:
+    if (broker := gateway.relays.health()) is not None:
         yield Reason(BROKER, f"broker: {broker}")
     if gateway.verifier is not None and (jwks := gateway.verifier.keys.health()) is not None:
         yield Reason(JWKS, f"jwks: {jwks}")

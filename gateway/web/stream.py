@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Sequence
 
 from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
@@ -19,6 +20,7 @@ from .. import fair
 from ..auth.identity import Subscriber
 from ..errors import BrokerUnavailable, GatewayError, NotAuthenticated
 from ..hub import CloseReason, Connection, Send
+from ..relay import Relay
 from . import admission, asked, forms, refusal
 from .auth import check_time_left, subscriber_of
 from .carrier import Carrier
@@ -42,19 +44,20 @@ async def events(request: web.Request) -> web.StreamResponse:
     address = admission.address_of(request)
     try:
         admission.knock(gateway, address)
-        subscriber, form, connection = await _admitted(request, gateway, address)
+        subscriber, form, parts = await _admitted(request, gateway, address)
     except GatewayError as error:
         return await refusal.answer(request, error)
+    relay, connection = parts[0]
     if isinstance(connection, Poll):
-        return await _poll(gateway, subscriber, connection, form, address)
-    return await opened(request, Carrier(gateway, subscriber, connection, address))
+        return await _poll(gateway, subscriber, relay, connection, form, address)
+    return await opened(request, Carrier(gateway, subscriber, parts, address))
 
 
 async def opened(request: web.Request, carrier: Carrier) -> web.StreamResponse:
     """The stream of whoever was let in, begun. It is the carrier's then."""
     gateway = request.app[GATEWAY]
     try:
-        positioned = await _positioned_soon(gateway, carrier.connection)
+        positioned = await _positioned_soon(carrier.open())
         check_time_left(request, carrier.subscriber)
         response = await _begin(request, gateway, carrier)
     except NotAuthenticated:
@@ -67,34 +70,38 @@ async def opened(request: web.Request, carrier: Carrier) -> web.StreamResponse:
     return response
 
 
-async def _admitted(request: web.Request, gateway: Gateway, address: str | None) -> tuple[Subscriber, Form, Connection]:
+async def _admitted(
+    request: web.Request, gateway: Gateway, address: str | None
+) -> tuple[Subscriber, Form, Sequence[tuple[Relay, Connection]]]:
     """Whoever may have what it asks for. The place of its address is kept, or given back."""
     try:
         subscriber = await subscriber_of(request)
         form = forms.wanted(request, gateway.settings.max_poll_seconds)
-        connection = asked.connection(request, subscriber, form, gateway.settings)
+        parts = asked.connections(request, subscriber, form, gateway)
         await admission.enter(request, subscriber)
     except BaseException:
         gateway.newcomers.leave(address)
         raise
-    return subscriber, form, connection
+    return subscriber, form, parts
 
 
-async def _poll(gateway: Gateway, subscriber: Subscriber, poll: Poll, form: Form, address: str | None) -> web.Response:
+async def _poll(
+    gateway: Gateway, subscriber: Subscriber, relay: Relay, poll: Poll, form: Form, address: str | None
+) -> web.Response:
     try:
-        if not await _positioned_soon(gateway, poll):
+        if not await _positioned_soon(relay.open(poll)):
             raise BrokerUnavailable("the broker is away")
-        return await answer(gateway, subscriber, poll, form.wait or 0)
+        return await answer(gateway, subscriber, relay, poll, form.wait or 0)
     finally:
-        gateway.relay.leave(poll)
+        relay.leave(poll)
         gateway.registry.leave(subscriber.user_id)
         gateway.newcomers.leave(address)
 
 
-async def _positioned_soon(gateway: Gateway, connection: Connection) -> bool:
+async def _positioned_soon(opening: Awaitable[None]) -> bool:
     try:
         async with asyncio.timeout(WAIT_FOR_POSITION):
-            await gateway.relay.open(connection)
+            await opening
     except TimeoutError:
         return False
     return True
@@ -115,7 +122,7 @@ async def _begin(request: web.Request, gateway: Gateway, carrier: Carrier) -> Ev
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client left before the stream began")
     _bound_buffers(transport, settings.max_buffer_bytes)
-    connection.attach(transport, chunked=request.version >= HttpVersion11, send=_straight_to_the_socket(transport))
+    carrier.attach(transport, chunked=request.version >= HttpVersion11, send=_straight_to_the_socket(transport))
     connection.put(connection.encoding.retry(refusal.jittered(settings.retry_ms)) + connection.position())
     carrier.take_over(request, transport)
     return response

@@ -21,7 +21,8 @@ pytest.register_assert_rewrite(
 )
 
 from broker.listening import Heard  # noqa: E402 - its assertions are rewritten first
-from broker.registering import MemoryRegistries, RedisRegistries, Registries  # noqa: E402
+from broker.registering import COUNT, MemoryRegistries, RedisRegistries, Registries  # noqa: E402
+from clusters import RedisCluster  # noqa: E402
 from sentinels import Service  # noqa: E402
 from servers import until  # noqa: E402
 
@@ -29,8 +30,8 @@ from gateway.broker.base import Broker  # noqa: E402
 from gateway.broker.memory import MemoryBroker, wall_clock_ms  # noqa: E402
 from gateway.broker.redis import RedisBroker  # noqa: E402
 from gateway.broker.redis.connect import client  # noqa: E402
+from gateway.broker.redis.partitions import partitions  # noqa: E402
 from gateway.broker.redis.publisher import Policy  # noqa: E402
-from gateway.broker.redis.routes import route  # noqa: E402
 
 
 class Process(NamedTuple):
@@ -82,20 +83,22 @@ class MemoryWorld:
 
 
 class RedisWorld:
-    """Any number of processes on one server; time passes as it does there."""
+    """Any number of processes on one server, or in one partition of a cluster; time passes as it does there."""
 
     processes_are_apart = True
 
     def __init__(self, url: str, prefix: str) -> None:
         self.url = url
-        self.prefix = prefix
-        self.redis: Redis = client(route(url), timeout=5)
+        each, self._agreement = partitions(url, prefix, COUNT)
+        self._route, self.prefix = each[-1]
+        self.redis: Redis = client(self._route, timeout=5)
         self._policy: Policy | None = None
         self._open = AsyncExitStack()
 
     async def process(self, **policy: Any) -> Process:
         self._policy = self._policy or Policy(**policy)
-        process = Process(RedisBroker(route(self.url), prefix=self.prefix, policy=self._policy), Heard())
+        broker = RedisBroker(self._route, prefix=self.prefix, policy=self._policy, agreement=self._agreement)
+        process = Process(broker, Heard())
         self._open.push_async_callback(process.broker.close)
         await process.broker.start(process.heard)
         await until(lambda: process.heard.restored, what="the link is up")
@@ -128,7 +131,19 @@ def sentinel_url() -> Iterator[str]:
         yield service.url
 
 
-FORMS = ("memory", "redis", "sentinel")
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """Three masters for the whole session; slots may move."""
+    with RedisCluster(password="of-nodes") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster_url(cluster: RedisCluster) -> str:
+    return cluster.url
+
+
+FORMS = ("memory", "redis", "sentinel", "cluster")
 
 
 @pytest_asyncio.fixture(params=FORMS)

@@ -14,11 +14,13 @@ from servers import until
 
 from gateway.broker.memory_registry import MemoryRegistry
 from gateway.broker.redis.connect import client
+from gateway.broker.redis.partitions import partitions
 from gateway.broker.redis.registry import RedisRegistry
-from gateway.broker.redis.routes import route
 from gateway.broker.registry import Registry, Verdict
 
 LIMIT, TICKETS = 3, 4
+COUNT = 16
+"""Partitions, where there are some."""
 
 
 @dataclass
@@ -89,13 +91,13 @@ class RedisRegistries:
 
     def __init__(self, url: str, prefix: str) -> None:
         self.url, self.prefix = url, prefix
-        self.redis: Redis = client(route(url), timeout=5)
+        self._each = partitions(url, prefix, COUNT).each
+        self.redis: Redis = client(self._each[0].route, timeout=5)
         self._open = AsyncExitStack()
 
     async def member(self, *, limit: int = LIMIT, url: str | None = None, timeout: float = 1.5) -> Member:
-        registry = RedisRegistry(
-            route(url or self.url), prefix=self.prefix, limit=limit, tickets=TICKETS, timeout=timeout
-        )
+        each = partitions(url or self.url, self.prefix, COUNT).each
+        registry = RedisRegistry(each, limit=limit, tickets=TICKETS, timeout=timeout)
         self._open.push_async_callback(registry.close)
         member = Member(registry)
         await registry.start(member.sent_away, member.is_overloaded)
@@ -103,18 +105,24 @@ class RedisRegistries:
 
     async def elapse(self, seconds: float) -> None:
         """As if it had: all times in the users' hashes, and of the tickets, are moved back."""
-        async for key in self.redis.scan_iter(f"{self.prefix}:registry:*"):
-            fields: dict[Any, Any] = await self.redis.hgetall(key)
-            for name, value in fields.items():
-                if name == b"away" or name.startswith(b"t:"):
-                    await self.redis.hset(key, name, str(int(value) - int(seconds * 1000)))
-        async for key in self.redis.scan_iter(f"{self.prefix}:ticket:*"):
-            left = await self.redis.pttl(key) - int(seconds * 1000)
-            await (self.redis.pexpire(key, left) if left > 0 else self.redis.delete(key))
+        for one in self._each:
+            async with client(one.route, timeout=5) as redis:
+                await _moved_back(redis, one.prefix, int(seconds * 1000))
 
     async def close(self) -> None:
         await self._open.aclose()
         await self.redis.aclose()
+
+
+async def _moved_back(redis: Redis, prefix: str, ms: int) -> None:
+    async for key in redis.scan_iter(f"{prefix}:registry:*"):
+        fields: dict[Any, Any] = await redis.hgetall(key)
+        for name, value in fields.items():
+            if name == b"away" or name.startswith(b"t:"):
+                await redis.hset(key, name, str(int(value) - ms))
+    async for key in redis.scan_iter(f"{prefix}:ticket:*"):
+        left = await redis.pttl(key) - ms
+        await (redis.pexpire(key, left) if left > 0 else redis.delete(key))
 
 
 async def counts(member: Member, user_id: str, expected: int, *, within: float = 10.0) -> None:

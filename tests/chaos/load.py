@@ -31,7 +31,7 @@ class _Lane:
 class Load:
     """`async with Load(url, key, channels, rate=2000) as load:` publishes until the body ends.
 
-    channels  `user:<id>` or `broadcast`; each event goes to one, chosen at random
+    channels  `user:<id>`, `topic:<name>` or `broadcast`; each event goes to one, chosen at random
     rate      events a second while the broker takes them
     lanes     publishers at once, each with channels of its own; one waits for its answer before it goes on
     """
@@ -88,7 +88,8 @@ class Load:
             event: dict[str, object] = {"event_type": "tick", "data": data}
             if kind == "user":
                 event["user_id"] = name
-            batches.setdefault("/v1/events" if kind == "user" else "/v1/broadcast", []).append(event)
+            path = {"user": "/v1/events", "topic": f"/v1/topics/{name}/events"}.get(kind, "/v1/broadcast")
+            batches.setdefault(path, []).append(event)
         return batches
 
     async def _publish(self, session: aiohttp.ClientSession, path: str, events: list[dict[str, object]]) -> None:

@@ -12,12 +12,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import aiohttp
 import redis.asyncio
 from cable import Cable
 from chaos.fleet import Client, Fleet
 from chaos.judge import Verdict, percentile
 from chaos.load import Load
 from chaos.stage import Stage, stage
+from clusters import RedisCluster
 from proxy import Proxy
 from sentinels import Service
 from servers import GatewayProcess, until
@@ -41,6 +43,8 @@ class Scale:
     def seconds(self, full: float) -> float:
         return max(full * self.time, 1.0)
 
+
+PARTITIONS, TOPICS = 16, 12
 
 SHORT = Scale(load=0.1, time=0.2)
 FULL = Scale(load=1.0, time=1.0)
@@ -337,6 +341,57 @@ async def failed_over(s: Stage, service: Service, verdict: Verdict) -> None:
     verdict.figures["streams ended"] = sum(client.closed_at is not None for client in s.clients)
 
 
+async def cluster_slots_moved(scale: Scale) -> Verdict:
+    """Slots moved from node to node under load, with drops; 200 clients, a third on topics all over; 1,000 events/s."""
+    async with RedisCluster() as cluster, stage(cluster=cluster, gateways=2) as s:
+        channels = everywhere(s, scale.clients(200))
+        async with running(s, scale, channels, scale.rate(1000)) as (_, verdict):
+            moves, longest = scale.clients(20) // 2, 0.0
+            for number in range(moves):
+                key = f"sse:{{{number % PARTITIONS}}}:journal"
+                here = await cluster.owner(key)
+                started = time.monotonic()
+                await cluster.move(key, next(node for node in cluster.masters if node is not here))
+                longest = max(longest, time.monotonic() - started)
+                random.choice(s.clients).drop()
+                await asyncio.sleep(scale.seconds(2))
+            verdict.figures |= {"moves": moves, "longest": f"{longest:.2f} s"}
+            verdict.figures["links that moved"] = sum(g.log.count("the slot went to another node") for g in s.gateways)
+    return verdict
+
+
+async def cluster_node_killed(scale: Scale) -> Verdict:
+    """kill -9 a master of a cluster, its replica is promoted; clients as before, 1,000 events/s."""
+    async with RedisCluster(replicas=True) as cluster, stage(cluster=cluster, gateways=2) as s:
+        channels = everywhere(s, scale.clients(200))
+        async with running(s, scale, channels, scale.rate(1000)) as (_, verdict):
+            failed = time.monotonic()
+            cluster.masters[0].kill()
+            promoted = await cluster.promoted(cluster.replicas[0])
+            verdict.figures["promoted after"] = f"{promoted - failed:.2f} s"
+            await until(lambda: all_ready(s), within=30, what="all processes hear all partitions")
+            verdict.figures["ready after the promotion"] = f"{time.monotonic() - promoted:.2f} s"
+            verdict.figures["streams ended"] = sum(client.closed_at is not None for client in s.clients)
+    return verdict
+
+
+def everywhere(s: Stage, count: int) -> list[str]:
+    """So many clients, a third of them on three topics each; all channels, broadcasts too."""
+    topics = [f"t{number}" for number in range(TOPICS)]
+    for number in range(count):
+        s.client(f"u{number}", *(random.sample(topics, 3) if number % 3 == 0 else ()))
+    return [*(f"user:u{number}" for number in range(count)), *(f"topic:{topic}" for topic in topics), "broadcast"]
+
+
+async def all_ready(s: Stage) -> bool:
+    async with aiohttp.ClientSession() as http:
+        for gateway in s.gateways:
+            async with http.get(gateway.url + "/readyz") as answer:
+                if answer.status != 200:
+                    return False
+    return True
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process."""
     with open(f"/proc/{pid}/stat") as stat:
@@ -369,4 +424,6 @@ ALL = (
     mid_subscribe_leavers,
     sentinel_master_killed,
     sentinel_master_stopped,
+    cluster_slots_moved,
+    cluster_node_killed,
 )

@@ -15,6 +15,7 @@ from cable import Cable
 from chaos.fleet import Client
 from chaos.judge import Verdict, everything_arrived, judge, loop_lag
 from chaos.load import Load
+from clusters import RedisCluster
 from proxy import Proxy
 from sentinels import Service
 from servers import GatewayProcess, RedisServer
@@ -43,11 +44,12 @@ class Stage:
         return random.choice(self.publish_to or self.gateways).url
 
     def token(self, user: str) -> str:
-        return jwt.encode({"sub": user, "exp": time.time() + 3600}, self.secret, algorithm="HS256")
+        return jwt.encode({"sub": user, "exp": time.time() + 3600, "topics": ["*"]}, self.secret, algorithm="HS256")
 
-    def client(self, user: str) -> Client:
-        client = Client(self.any_gateway, "/v1/events", self.token(user))
-        self.listens[len(self.clients)] = (f"user:{user}", "broadcast")
+    def client(self, user: str, *topics: str) -> Client:
+        path = "/v1/events?" + "&".join(f"topic={topic}" for topic in topics)
+        client = Client(self.any_gateway, path, self.token(user))
+        self.listens[len(self.clients)] = (f"user:{user}", "broadcast", *(f"topic:{topic}" for topic in topics))
         self.clients.append(client)
         return client
 
@@ -109,23 +111,26 @@ async def stage(
     over_cable: bool = False,
     settings: Mapping[str, str] | None = None,
     service: Service | None = None,
+    cluster: RedisCluster | None = None,
     **redis: str,
 ) -> AsyncIterator[Stage]:
     """Started in order, ended in reverse. `through_proxy`, `over_cable`: the gateways' way to Redis can be broken.
 
-    With a `service`, that one's first master is the stage's Redis, for as long as it is master.
+    With a `service` or a `cluster`, its first master is the stage's Redis, for as long as it is master.
     """
     options = {"appendonly": "yes", "appendfsync": "always"} | redis
     async with AsyncExitStack() as stack:
         cable = stack.enter_context(Cable()) if over_cable else None
         if service is not None:
             server = service.servers[0]
+        elif cluster is not None:
+            server = cluster.masters[0]
         else:
             server = await stack.enter_async_context(RedisServer(cable, **options))
         proxy = await stack.enter_async_context(Proxy(server.port)) if through_proxy else None
         secret, key = secrets.token_hex(32), secrets.token_hex(16)
         env = {
-            "GATEWAY_BROKER_URL": (proxy or service or server).url,
+            "GATEWAY_BROKER_URL": (proxy or service or cluster or server).url,
             "GATEWAY_JWT_SECRET": secret,
             "GATEWAY_PUBLISH_KEYS": key,
             "GATEWAY_RETRY_MS": "500",

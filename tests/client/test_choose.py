@@ -89,7 +89,7 @@ def test_an_unset_url_says_what_to_set() -> None:
         "http://gateway/?a=b",
         "redis://h:nine",
         "redis+sentinel://h:26379",
-        "redis+cluster://h:7000",
+        "redis+cluster://h:7000/1",
     ],
 )
 def test_a_bad_url_names_the_setting(url: str, environment: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def made() -> tuple[Hub, Made]:
     broker = MemoryBroker()
     hub = Hub(now_ms=broker.now_ms)
     relay = Relay(hub, broker)
-    return hub, Made(hub, broker, relay, Metrics(hub, relay))
+    return hub, Made(hub, broker, relay, Metrics([relay]))
 
 
 def samples(of: Made) -> dict[tuple[str, tuple[str, ...]], float]:

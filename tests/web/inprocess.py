@@ -82,7 +82,7 @@ async def served(**settings: Any) -> AsyncIterator[Served]:
                 async with aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector) as http:
                     yield Served(app, gateway, http, port)
             finally:
-                for connection in list(gateway.hub.connections):
+                for connection in gateway.relays.streams():
                     connection.close(CloseReason.DRAINING)
 
 

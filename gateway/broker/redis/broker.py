@@ -21,6 +21,7 @@ from . import connect
 from .envelope import stored
 from .examine import RULES, examined
 from .link import Link
+from .partitions import Agreement
 from .publisher import Policy, RedisPublisher, script
 
 READS_AT_ONCE = 8
@@ -40,20 +41,22 @@ class RedisBroker:
         prefix: str = "sse",
         policy: Policy | None = None,
         timeout: float = 1.5,
+        agreement: Agreement | None = None,
     ) -> None:
-        policy = policy or Policy()
+        policy, sharded = policy or Policy(), agreement is not None
+        self._agreement = agreement
         self.retention = policy.retention
         self.stats = BrokerStats()
         self._keys = Keys(prefix)
         self._ttl_ms = int(policy.ttl * 1000)
         self._timeout = timeout
         self._client = connect.client(route, timeout=timeout)
-        self._publisher = RedisPublisher(self._client, self._keys, policy, timeout=timeout)
+        self._publisher = RedisPublisher(self._client, self._keys, policy, timeout=timeout, sharded=sharded)
         self._read = self._client.register_script(script("tip", "read"))
-        self._probe_script = self._client.register_script(script("tip", "probe"))
+        self._probe_script = self._client.register_script(script("tip", "probe", sharded=sharded))
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._warnings: list[str] = []
-        self.link = Link(route, self._keys, uuid4().hex[:12], self, self.stats)
+        self.link = Link(route, self._keys, uuid4().hex[:12], self, self.stats, sharded=sharded)
 
     async def start(self, listener: Listener) -> None:
         self.link.start(listener)
@@ -113,7 +116,9 @@ class RedisBroker:
     async def examine(self) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                warnings = examined(await self._client.info())
+                warnings = examined(await self._client.info(), cluster=self._agreement is not None)
+                if self._agreement is not None:
+                    await self._agreement.reach()
         except NoPermissionError as error:
             warnings = [f"Redis does not say how it is set up: {error} ({RULES})"]
         except RedisError as error:
@@ -130,7 +135,7 @@ class RedisBroker:
     async def subscriptions(self, client_id: int) -> int:
         async with asyncio.timeout(self._timeout):
             rows: list[dict[str, str]] = await self._client.client_list(client_id=[str(client_id)])
-        return int(rows[0]["sub"])
+        return int(rows[0]["sub" if self._agreement is None else "ssub"])
 
     async def distrust(self) -> None:
         with contextlib.suppress(RedisError, OSError, TimeoutError):

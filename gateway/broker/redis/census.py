@@ -16,15 +16,14 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ...channels import Keys
 from ...errors import BrokerUnavailable
 from ..here import Here
 from ..registry import Overloaded, SentAway, Verdict
 from .publisher import script
 from .pulse import Pulse
+from .shards import Shard, Shards
 
 PULSE_EVERY = 0.5
 TELL_ANEW_EVERY = 600.0
@@ -54,10 +53,11 @@ class Census:
     `alone` says why they cannot be asked.
     """
 
-    def __init__(self, client: Redis, keys: Keys, here: Here, *, timeout: float) -> None:
+    def __init__(self, shards: Shards, here: Here, *, timeout: float) -> None:
+        client, keys = shards.common
         self.pulse = Pulse(client, keys, here)
         self.alone: str | None = None
-        self._keys = keys
+        self._shards = shards
         self._here = here
         self._timeout = timeout
         self._report_script = client.register_script(script("known", "report"))
@@ -205,11 +205,24 @@ class Census:
     # Counts
 
     async def _report(self) -> None:
-        asked = self._take()
+        """What was taken goes in one call to each shard that has users of it."""
+        taken: defaultdict[Shard, dict[str, _Asked]] = defaultdict(dict)
+        for user_id, asked in self._take().items():
+            taken[self._shards.of(user_id)][user_id] = asked
+        if len(taken) == 1:
+            ((shard, some),) = taken.items()
+            return await self._report_to(shard, some)
+        ended = await asyncio.gather(*(self._report_to(*each) for each in taken.items()), return_exceptions=True)
+        for error in ended:
+            if error is not None:
+                raise error
+
+    async def _report_to(self, shard: Shard, asked: dict[str, _Asked]) -> None:
         args: list[Any] = [self.pulse.name, *self.pulse.others, self._here.limit, KEPT_MS]
         args += [self._line(user_id, newcomers) for user_id, (newcomers, _) in asked.items()]
+        keys = [shard.keys.registry(user_id) for user_id in asked]
         try:
-            answers = await self._report_script(keys=[self._keys.registry(user_id) for user_id in asked], args=args)
+            answers = await self._report_script(keys=keys, args=args, client=shard.client)
         except BaseException:
             self._stale.update(dict.fromkeys(asked))  # whether it was told is not known
             for user_id, (newcomers, counts) in asked.items():

@@ -23,12 +23,13 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, ReadOnlyError
+from redis.exceptions import AskError, ClusterDownError, ConnectionError, MovedError, ReadOnlyError, TryAgainError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from .urls import NOBODY, Login
 
 CONNECT_TIMEOUT = 1.0
+SENT_AGAIN_AFTER = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Route(Protocol):
         """Where the server is now. Raises `OSError`."""
         ...
 
+    def doubt(self) -> None:
+        """What was found last may not be true any more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
@@ -65,6 +70,9 @@ class Fixed:
 
     async def find(self) -> Address:
         return self.address
+
+    def doubt(self) -> None:
+        pass
 
 
 def client(to: Route, *, timeout: float) -> Redis:
@@ -80,7 +88,22 @@ def client(to: Route, *, timeout: float) -> Redis:
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
         retry=Retry(NoBackoff(), 0),
     )
-    return Redis.from_pool(pool)
+    return _Client.from_pool(pool)
+
+
+class _Client(Redis):
+    """A command that came to the wrong node, or to a slot that is on its way, was not executed: it is sent again, to
+    where the slot went, until whoever waits for the answer gives up."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            except MovedError:
+                await self.connection_pool.disconnect(inuse_connections=False)
+            except (AskError, TryAgainError, ClusterDownError):
+                pass
+            await asyncio.sleep(SENT_AGAIN_AFTER)
 
 
 class _Routed(AbstractConnection):
@@ -104,8 +127,15 @@ class _Routed(AbstractConnection):
         return "the server" if self._address is None else str(self._address)
 
     async def _connect(self) -> None:
+        try:
+            await self._connect_to(await self._route.find())
+        except (OSError, TimeoutError):
+            self._route.doubt()
+            raise
+
+    async def _connect_to(self, to: Address) -> None:
+        self._address = to
         async with asyncio.timeout(self.socket_connect_timeout):
-            to = self._address = await self._route.find()
             if to.path:
                 self._reader, self._writer = await asyncio.open_unix_connection(to.path)
             else:
@@ -119,12 +149,17 @@ class _Routed(AbstractConnection):
         if self._route.elected:
             await self.send_command("INFO", "replication", check_health=False)
             if not is_master(await self.read_response()):
+                self._route.doubt()
                 raise ConnectionError(f"{self._host_error()} is no master any more")
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
             return await super().read_response(*args, **options)
-        except ReadOnlyError:  # a master that was demoted: the next connection is to find its successor
+        except (
+            ReadOnlyError,
+            MovedError,
+        ):  # a master that was demoted, a slot that left: the next is to find out where
+            self._route.doubt()
             await self.disconnect(nowait=True)
             raise
 

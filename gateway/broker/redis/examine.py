@@ -15,6 +15,9 @@ OLDEST = (6, 2)
 
 CLOSED = "the server closed the connection"
 NOT_REDIS = "not the Redis protocol"
+OLDEST_CLUSTER = (7, 0)
+"""Sharded pub/sub came with it."""
+
 RULES = "docs/redis.md lists the rights that the gateway needs"
 
 
@@ -22,17 +25,24 @@ class Unfit(OSError):
     """A server that was reached, and is not one to work with. The text says why, and what to do."""
 
 
-def examined(info: Mapping[str, object]) -> list[str]:
+def examined(info: Mapping[str, object], *, cluster: bool = False) -> list[str]:
     """What the operator should know; raises `Unfit` for a server that cannot be worked with."""
     name, version = _version(info)
     mode = info.get("redis_mode")
     if mode == "sentinel":
         raise Unfit("this is a sentinel, not the server it watches: GATEWAY_BROKER_URL must be redis+sentinel://…")
-    if mode == "cluster" or info.get("cluster_enabled") == 1:
-        raise Unfit("this is a node of a Redis Cluster, which this version cannot use: set GATEWAY_BROKER_URL to a "
-                    "Redis that is not one")  # fmt: skip
-    if version and version < OLDEST:
-        raise Unfit(f"{name} is too old: 6.2 is the oldest Redis that has the commands needed")
+    is_node = mode == "cluster" or info.get("cluster_enabled") == 1
+    if is_node and not cluster:
+        raise Unfit("this is a node of a Redis Cluster: GATEWAY_BROKER_URL must be redis+cluster://…")
+    if cluster and mode is not None and not is_node:
+        raise Unfit("this is no node of a Redis Cluster: GATEWAY_BROKER_URL must be redis://…")
+    oldest, what = (
+        (OLDEST_CLUSTER, "7.0 is the oldest Redis whose Cluster")
+        if cluster
+        else (OLDEST, "6.2 is the oldest Redis that")
+    )
+    if version and version < oldest:
+        raise Unfit(f"{name} is too old: {what} has the commands needed")
     if info.get("maxmemory") and (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
         return [
             f"Redis throws histories away when its memory is full (maxmemory-policy {policy}), and clients are told "

@@ -16,7 +16,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -40,6 +40,21 @@ MISMATCHES = 2  # in a row: one may be a channel that was on its way
 RETRY_AT_MOST = 0.5
 CHANNELS_PER_COMMAND = 1000
 _ALL_ASKED = b"all asked"
+
+
+class Words(NamedTuple):
+    """Pub/sub as the protocol says it. Sharded is that of a cluster, where a channel belongs to its slot's node, which
+    says `unsubscribed` unasked when the slot goes elsewhere."""
+
+    subscribe: str
+    unsubscribe: str
+    message: bytes
+    subscribed: bytes
+    unsubscribed: bytes
+
+
+PLAIN = Words("SUBSCRIBE", "UNSUBSCRIBE", b"message", b"subscribe", b"unsubscribe")
+SHARDED = Words("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"ssubscribe", b"sunsubscribe")
 CLOSED = "closed"
 
 log = structlog.get_logger(__name__)
@@ -68,8 +83,18 @@ class Commands(Protocol):
 class Link:
     """What it meets with it counts in `stats`."""
 
-    def __init__(self, route: Route, keys: Keys, instance: str, commands: Commands, stats: BrokerStats) -> None:
+    def __init__(
+        self,
+        route: Route,
+        keys: Keys,
+        instance: str,
+        commands: Commands,
+        stats: BrokerStats,
+        *,
+        sharded: bool = False,
+    ) -> None:
         self._route = route
+        self._words = SHARDED if sharded else PLAIN
         self._address: Address | None = None
         self._probe_channel = keys.probe(instance)
         self._prefix = keys.pubsub("")
@@ -157,8 +182,8 @@ class Link:
             return
         changed, self._changed = self._changed, set()
         wanted = changed & self._desired
-        self._command("SUBSCRIBE", wanted - self._asked)
-        self._command("UNSUBSCRIBE", changed - wanted & self._asked)
+        self._command(self._words.subscribe, wanted - self._asked)
+        self._command(self._words.unsubscribe, changed - wanted & self._asked)
         self._asked |= wanted
         self._asked -= changed - wanted
 
@@ -173,10 +198,10 @@ class Link:
     # What the server says
 
     def _push(self, reply: list[bytes]) -> None:
-        kind = reply[0]
-        if kind == b"message":
+        kind, words = reply[0], self._words
+        if kind == words.message:
             self._message(reply[1].decode("utf-8", "replace"), reply[2])
-        elif kind in (b"subscribe", b"unsubscribe"):
+        elif kind in (words.subscribed, words.unsubscribed):
             self._answered(kind, reply[1].decode())
         elif kind == b"pong" and reply[1] == _ALL_ASKED:
             self._up()
@@ -209,14 +234,18 @@ class Link:
         self._listener.watermark(watermark)
 
     def _answered(self, kind: bytes, name: str) -> None:
+        channel = name.removeprefix(self._prefix)
+        if kind == self._words.unsubscribed and not self._outstanding[channel]:
+            if self._wire is not None:
+                self._wire.end("the slot went to another node")
+            return
         if name == self._probe_channel:
             return
-        channel = name.removeprefix(self._prefix)
         self._outstanding[channel] -= 1
         if self._outstanding[channel] > 0:
             return  # a later command about this channel is still under way, and decides
         del self._outstanding[channel]
-        if kind == b"unsubscribe":
+        if kind == self._words.unsubscribed:
             self._confirmed.discard(channel)
             return
         self._confirmed.add(channel)
@@ -238,6 +267,7 @@ class Link:
                 log.exception("broker.link_failed")
                 reason = repr(error)
             self._down(reason, attempt)
+            self._route.doubt()
             await self._commands.distrust()
             await asyncio.sleep(random.uniform(0.5, 1) * min(RETRY_AT_MOST, 0.05 * 2 ** min(attempt, 10)))
 
@@ -251,7 +281,7 @@ class Link:
         try:
             await self._commands.examine()
             self._wire = wire
-            wire.send("SUBSCRIBE", self._probe_channel)
+            wire.send(self._words.subscribe, self._probe_channel)
             self._changed = set(self._desired)
             self._flush()
             wire.send("PING", _ALL_ASKED)  # answered after the confirmations of all that was asked before it

@@ -27,9 +27,10 @@ EVENTS_PER_CALL = 256
 MAX_WAITING = 20_000
 
 
-def script(*names: str) -> str:
-    """The text of this package's Lua files, one after the other."""
-    return "\n".join((resources.files(__package__) / f"{name}.lua").read_text() for name in names)
+def script(*names: str, sharded: bool = False) -> str:
+    """The text of this package's Lua files, one after the other; `sharded` is for a cluster's pub/sub."""
+    text = "\n".join((resources.files(__package__) / f"{name}.lua").read_text() for name in names)
+    return text.replace("'PUBLISH'", "'SPUBLISH'") if sharded else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ class _Waiting:
 class RedisPublisher:
     """Publishes lists of events, each list atomically and in order. `timeout` (s) bounds each call in all."""
 
-    def __init__(self, client: Redis, keys: Keys, policy: Policy, *, timeout: float) -> None:
+    def __init__(self, client: Redis, keys: Keys, policy: Policy, *, timeout: float, sharded: bool = False) -> None:
         self._keys = keys
         self._policy = policy.argv()
         self._timeout = timeout
-        self._script = client.register_script(script("publish"))
+        self._script = client.register_script(script("publish", sharded=sharded))
         self._waiting: deque[_Waiting] = deque()
         self._waiting_events = 0
         self._lane: asyncio.Task[None] | None = None

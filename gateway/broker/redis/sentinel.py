@@ -42,6 +42,9 @@ class Elected:
         said = (f"{host}:{port}: {_reason(a)}" for (host, port), a in zip(target.hosts, answers, strict=True))
         raise OSError(f"no sentinel names a master of {target.service!r} ({'; '.join(said)})")
 
+    def doubt(self) -> None:
+        pass  # they are asked each time
+
     async def _ask(self, host: str, port: int) -> _Word:
         target = self._target
         at = Address(host, port, login=target.sentinel_login, tls=target.tls)

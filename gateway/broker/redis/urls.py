@@ -3,6 +3,7 @@
     redis://user:password@host:6379/0      rediss:// is the same over TLS
     unix:///run/redis.sock
     redis+sentinel://user:password@h1:26379,h2:26379/service/0     rediss+sentinel://
+    redis+cluster://user:password@h1:7000,h2:7001                  rediss+cluster://
 
 An error never repeats what was given: of a password with a / in it half stands where a port is looked for. It does
 name the setting at fault, in `field`.
@@ -18,10 +19,11 @@ from urllib.parse import parse_qsl, unquote
 
 from ...errors import GatewayError
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 FORMS = {
     "unix": "unix://user:password@/path/of/the.sock",
     "sentinel": "://user:password@host:26379,host:26379/service/database",
+    "cluster": "://user:password@host:6379,host:6379",
     "": "://user:password@host:port/database",
 }
 OPTIONS = ("db", "username", "password", "sentinel_username", "sentinel_password")
@@ -61,11 +63,13 @@ NOBODY = Login()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A broker URL, read. `hosts` are the sentinels' where there is a `service`; a `path` is a Unix socket's."""
+    """A broker URL, read. `hosts` are the sentinels' of a `service`, or some of the nodes of a `cluster`; a `path` is a
+    Unix socket's."""
 
     hosts: tuple[tuple[str, int], ...] = ()
     path: str = ""
     service: str = ""
+    cluster: bool = False
     db: int = 0
     login: Login = NOBODY
     sentinel_login: Login = NOBODY
@@ -101,7 +105,9 @@ def _target(scheme: str, kind: str, rest: str, files: Files) -> Target:
     tls = _context(_files(options, files), options) if secure else None
     if not secure and (files.ca or files.certificate):  # whoever gives one believes that the connection is encrypted
         field = "redis_ca_file" if files.ca else "redis_cert_file"
-        raise BrokerUrlError("is for TLS: the URL must begin with rediss:// or rediss+sentinel://", field=field)
+        raise BrokerUrlError(
+            "is for TLS, and the URL is not: rediss://, rediss+sentinel:// or rediss+cluster://", field=field
+        )
     if kind == "unix":
         if not address.startswith("/"):
             raise ValueError
@@ -109,13 +115,23 @@ def _target(scheme: str, kind: str, rest: str, files: Files) -> Target:
     authority, _, path = address.partition("/")
     if kind == "sentinel":
         service, _, database = path.partition("/")
-        if not service or any(not one or one.startswith(":") for one in authority.split(",")):
+        if not service:
             raise ValueError
         of_sentinels = Login(options.get("sentinel_username", ""), options.get("sentinel_password", ""))
-        hosts = tuple(_host(one, SENTINEL_PORT) for one in authority.split(","))
         db = _database(options.get("db", database))
-        return Target(hosts, "", unquote(service), db, login, of_sentinels, tls)
+        hosts = _hosts(authority, SENTINEL_PORT)
+        return Target(hosts, service=unquote(service), db=db, login=login, sentinel_login=of_sentinels, tls=tls)
+    if kind == "cluster":
+        if _database(options.get("db", path)):
+            raise BrokerUrlError("a Redis Cluster has no database but 0")
+        return Target(_hosts(authority, DEFAULT_PORT), cluster=True, login=login, tls=tls)
     return Target((_host(authority, DEFAULT_PORT),), db=_database(options.get("db", path)), login=login, tls=tls)
+
+
+def _hosts(text: str, default_port: int) -> tuple[tuple[str, int], ...]:
+    if any(not one or one.startswith(":") for one in text.split(",")):
+        raise ValueError
+    return tuple(_host(one, default_port) for one in text.split(","))
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:

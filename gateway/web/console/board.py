@@ -15,6 +15,7 @@ import structlog
 from ...broker.fleet import ANYBODY, Fleet
 from ...errors import BrokerUnavailable
 from ...events import Entry
+from ...hub import Hub
 from ..context import Gateway
 from .report import Self
 
@@ -78,8 +79,10 @@ class Board:
         except BrokerUnavailable as error:
             log.debug("console.not_told", detail=error.detail)
         if self._open_here():
-            self._gateway.hub.dispatch(Entry(CHANNEL, None, EVENT_TYPE, await self.fleet()))
+            entry = Entry(CHANNEL, None, EVENT_TYPE, await self.fleet())
+            for hub in self._open_here():
+                hub.dispatch(entry)
 
-    def _open_here(self) -> bool:
-        channel = self._gateway.hub.channels.get(CHANNEL)
-        return channel is not None and bool(channel.members)
+    def _open_here(self) -> list[Hub]:
+        hubs = [relay.hub for relay in self._gateway.relays]
+        return [hub for hub in hubs if (channel := hub.channels.get(CHANNEL)) is not None and channel.members]

@@ -17,6 +17,7 @@ import msgspec
 from prometheus_client import Counter
 
 from ... import __version__, channels
+from ...distribution import total
 from ...hub import Connection, State
 from ..carrier import Carrier
 from ..context import Gateway
@@ -51,7 +52,7 @@ class Self:
                 "not_ready": [reason.text for reason in standing(gateway).reasons if reason.name != DRAINING],
                 "broker": self._broker(),
                 "streams": self._streams(),
-                "channels": len(gateway.hub.channels),
+                "channels": sum(len(relay.hub.channels) for relay in gateway.relays),
                 "busiest": self._busiest() if closely else [],
                 "counters": self._counters(),
                 "lag_ms": round(lag * 1000, 1),
@@ -61,41 +62,43 @@ class Self:
         )
 
     def _broker(self) -> dict[str, Any]:
-        broker = self.gateway.relay.broker
-        probe = broker.stats.probe
+        each = [relay.broker for relay in self.gateway.relays]
+        probe = total(broker.stats.probe for broker in each)
         return {
             "scheme": self.gateway.settings.broker_url.partition(":")[0],
-            "health": broker.health(),
+            "health": next((reason for broker in each if (reason := broker.health()) is not None), None),
             "probe_ms": round(probe.sum / heard * 1000, 2) if (heard := sum(probe.counts)) else None,
-            "reconnects": broker.stats.reconnects,
+            "reconnects": sum(broker.stats.reconnects for broker in each),
         }
 
     def _streams(self) -> dict[str, int]:
-        states = Tally(connection.state for connection in self.gateway.hub.connections)
+        states = Tally(connection.state for connection in self.gateway.relays.streams())
         return {state.value: states[state] for state in (State.LIVE, State.BEHIND, State.CATCHING_UP)}
 
     def _busiest(self) -> list[tuple[str, int]]:
-        told = (channel for channel in self.gateway.hub.channels.values() if channels.kind(channel.name) != "console")
-        most = heapq.nlargest(BUSIEST, told, key=lambda channel: channel.members)
-        return [(channel.name, channel.members) for channel in most if channel.members]
+        members: Tally[str] = Tally()
+        for relay in self.gateway.relays:
+            members.update({name: channel.members for name, channel in relay.hub.channels.items()})
+        told = ((name, count) for name, count in members.items() if count and channels.kind(name) != "console")
+        return heapq.nlargest(BUSIEST, told, key=lambda item: item[1])
 
     def _counters(self) -> dict[str, float]:
-        metrics, stats = self.gateway.metrics, self.gateway.hub.stats
+        metrics, each = self.gateway.metrics, [relay.hub.stats for relay in self.gateway.relays]
         return {
             "opened": _total(metrics.opened),
             "refused": _total(metrics.refused),
             "published": _total(metrics.published),
-            "received": stats.dispatched,
-            "delivered": stats.delivered,
-            "bytes": stats.delivered_bytes,
-            "gaps": stats.gaps_told,
+            "received": sum(stats.dispatched for stats in each),
+            "delivered": sum(stats.delivered for stats in each),
+            "bytes": sum(stats.delivered_bytes for stats in each),
+            "gaps": sum(stats.gaps_told for stats in each),
         }
 
     def _users(self, watched: Collection[str]) -> dict[str, list[dict[str, Any]]]:
         told: dict[str, list[dict[str, Any]]] = {user_id: [] for user_id in watched}
         own = {channels.user(user_id): streams for user_id, streams in told.items()}
         if own:
-            for connection in self.gateway.hub.connections:
+            for connection in self.gateway.relays.streams():
                 streams = own.get(connection.channels[0])
                 if streams is not None and len(streams) < STREAMS_OF_A_USER:
                     streams.append(_stream(connection))
@@ -108,7 +111,7 @@ def _stream(connection: Connection) -> dict[str, Any]:
     return {
         "state": connection.state.value,
         "seconds": round(now - carrier.since, 1) if isinstance(carrier, Carrier) else 0,
-        "cursor": str(connection.cursor),
+        "cursor": str(connection.last_event_id()),
         "waiting": connection.buffered() if attached else 0,
         "silent": round(now - connection.sent_at, 1) if attached else 0,
         "topics": [name for name in connection.channels if channels.kind(name) == "topic"],

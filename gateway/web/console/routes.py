@@ -54,7 +54,8 @@ async def channel(request: web.Request) -> web.Response:
     """What a channel's history holds; of a long one, its beginning counted, and its end."""
     operator_of(request)
     gateway = request.app[GATEWAY]
-    name, broker = _channel(request.match_info["channel"]), gateway.relay.broker
+    name = _channel(request.match_info["channel"])
+    broker = gateway.relays.of(name).broker
     answer = {
         "channel": name,
         "retention": broker.retention,

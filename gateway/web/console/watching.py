@@ -24,9 +24,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     """The streams of `fleet=1`, `broadcast=1`, `user=` and `topic=`, from a cursor or from now on."""
     operator_of(request)
     gateway = request.app[GATEWAY]
-    connection = asked.over(request, _listen(request.query), Form(EVENT_STREAM), gateway.settings)
+    parts = asked.over(request, _listen(request.query), Form(EVENT_STREAM))
     await admission.enter(request, OPERATOR)
-    return await stream.opened(request, Carrier(gateway, OPERATOR, connection))
+    return await stream.opened(request, Carrier(gateway, OPERATOR, parts))
 
 
 def _listen(query: MultiMapping[str]) -> list[str]:

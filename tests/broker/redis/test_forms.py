@@ -14,6 +14,7 @@ from servers import HOST, ROOT, RedisServer, until
 from structlog.typing import EventDict
 
 from gateway.broker.redis.examine import Unfit, examined
+from gateway.broker.redis.partitions import Partition
 from gateway.broker.redis.registry import RedisRegistry
 from gateway.broker.redis.routes import route
 from gateway.broker.redis.urls import NO_FILES, Files
@@ -90,7 +91,7 @@ async def test_a_user_with_only_the_rights_of_the_guide() -> None:
             assert broker.warnings() == []
             await until(lambda: heard.marks, what="a probe comes back")
             assert await broker.subscriptions(await admin.client_id()) == 0
-        registry = RedisRegistry(route(url), prefix="sse")
+        registry = RedisRegistry([Partition(route(url), "sse")])
         await registry.start(lambda user_id: None)
         await until(lambda: registry.health() is None)
         assert await registry.enter("alice") is Verdict.ADMITTED
@@ -139,18 +140,20 @@ async def test_a_server_that_throws_histories_away(logs: list[EventDict]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("info", "says"),
+    ("info", "cluster", "says"),
     [
-        ({"redis_version": "6.0.16", "redis_mode": "standalone"}, "6.2 is the oldest"),
-        ({"redis_version": "5.0.14"}, "Redis 5.0.14 is too old"),
-        ({"redis_version": "7.2.4", "redis_mode": "sentinel"}, r"redis\+sentinel://"),
-        ({"redis_version": "7.2.4", "redis_mode": "cluster"}, "Redis Cluster"),
+        ({"redis_version": "6.0.16", "redis_mode": "standalone"}, False, "6.2 is the oldest"),
+        ({"redis_version": "5.0.14"}, False, "Redis 5.0.14 is too old"),
+        ({"redis_version": "7.2.4", "redis_mode": "sentinel"}, False, r"redis\+sentinel://"),
+        ({"redis_version": "7.2.4", "redis_mode": "cluster"}, False, r"redis\+cluster://"),
+        ({"redis_version": "7.2.4", "redis_mode": "standalone"}, True, r"redis://"),
+        ({"redis_version": "6.2.14", "redis_mode": "cluster"}, True, r"7.0 is the oldest"),
     ],
 )
-def test_a_server_that_cannot_be_worked_with(info: dict[str, object], says: str) -> None:
-    """Too old, a sentinel, a node of a cluster: each says what to do instead."""
+def test_a_server_that_cannot_be_worked_with(info: dict[str, object], cluster: bool, says: str) -> None:
+    """Too old, a sentinel, a node of a cluster or none: each says what to do instead."""
     with pytest.raises(Unfit, match=says):
-        examined(info)
+        examined(info, cluster=cluster)
 
 
 @pytest.mark.parametrize(
@@ -164,4 +167,4 @@ def test_what_is_not_told_is_not_judged(info: dict[str, object]) -> None:
 async def test_a_node_of_a_cluster_is_told_from_a_server() -> None:
     """A node that says it is one of a cluster is refused with what to do."""
     async with RedisServer(cluster_enabled="yes") as server:
-        await fails(server.url, "Redis Cluster", "GATEWAY_BROKER_URL")
+        await fails(server.url, "redis+cluster://", "GATEWAY_BROKER_URL")

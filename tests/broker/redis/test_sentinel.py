@@ -125,6 +125,8 @@ async def test_connections_ask_the_way_anew(redis_server: RedisServer) -> None:
             async def find(self) -> Address:
                 return Address(HOST, self.now.port)
 
+            def doubt(self) -> None: ...
+
         moving = Moving()
         async with client(moving, timeout=5) as redis:
             await redis.set("here", 1)

@@ -29,6 +29,9 @@ UNUSABLE = [
     "redis+sentinel://:hunter2@h1,h2/",
     "redis+sentinel://:hunter2@h1,,h2/main",
     "redis+sentinel://:hunter2@h1/main/zero",
+    "redis+cluster://:hunter2@h1,,h2",
+    "redis+cluster://:hunter2@h1/1",
+    "redis+cluster://:hunter2@h1?sentinel_password=hunter2",
     "hunter2://h",
     "http://:hunter2@h",
     "redis",
@@ -57,6 +60,10 @@ def test_a_url_that_cannot_be_used(url: str) -> None:
         ("redis://ann:p%40ss@h", Target((("h", 6379),), login=Login("ann", "p@ss"))),
         ("redis://:p:ss@h", Target((("h", 6379),), login=Login("", "p:ss"))),
         ("redis://h?username=ann&password=p%2Fss", Target((("h", 6379),), login=Login("ann", "p/ss"))),
+        (
+            "redis+cluster://ann:one@h1:7000,h2/0",
+            Target((("h1", 7000), ("h2", 6379)), cluster=True, login=Login("ann", "one")),
+        ),
         ("unix:///run/redis.sock?db=3", Target(path="/run/redis.sock", db=3)),
         ("unix://:pass@/run/a%20b.sock", Target(path="/run/a b.sock", login=Login("", "pass"))),
         (
