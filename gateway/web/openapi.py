@@ -6,7 +6,7 @@ from importlib import resources
 
 from aiohttp import web
 
-_DOCUMENT = (resources.files(__package__) / "openapi.json").read_bytes()
+DOCUMENT = (resources.files(__package__) / "openapi.json").read_bytes()
 
 
 def routes() -> list[web.RouteDef]:
@@ -14,4 +14,4 @@ def routes() -> list[web.RouteDef]:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    return web.Response(body=_DOCUMENT, content_type="application/json")
+    return web.Response(body=DOCUMENT, content_type="application/json")

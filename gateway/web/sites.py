@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from .. import fair
-from . import console, headers, health, javascript, openapi, publish, siblings, stream, tickets, users
+from . import asyncapi, console, docs, headers, health, javascript, openapi, publish, siblings, stream, tickets, users
 from .arrivals import Lobby
 from .context import GATEWAY, Gateway
 from .cors import Cors
@@ -38,7 +38,8 @@ def public_routes() -> list[web.RouteDef]:
 
 def internal_routes() -> list[web.RouteDef]:
     """For publishers and operators."""
-    return [*publish.routes(), *users.routes(), *health.operators_routes(), *openapi.routes()]
+    described = [*openapi.routes(), *asyncapi.routes(), *docs.routes()]
+    return [*publish.routes(), *users.routes(), *health.operators_routes(), *described]
 
 
 def application(gateway: Gateway, routes: Iterable[web.RouteDef]) -> web.Application:

@@ -27,7 +27,7 @@ EVENT = {"event_type": "x", "user_id": "alice", "data": None}
 OPERATIONS = [
     *(
         (name, mode)
-        for name in ("livez", "metrics", "openapi", "javaScriptClient", "issueTicket")
+        for name in ("livez", "metrics", "openapi", "asyncapi", "docs", "javaScriptClient", "issueTicket")
         for mode in [GenerationMode.POSITIVE]
     ),
     *(

@@ -20,6 +20,8 @@ INSIDE = [
     ("DELETE", "/v1/users/alice/connections"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
+    ("GET", "/asyncapi.json"),
+    ("GET", "/docs"),
 ]
 
 
