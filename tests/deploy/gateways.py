@@ -1,4 +1,4 @@
-"""What stands behind nginx in its tests: a stand-in that only notes and says, and a fleet that comes through nginx."""
+"""What stands around a proxy in its tests: a stand-in that only notes and says, a fleet, and those who ask."""
 
 from __future__ import annotations
 
@@ -78,5 +78,17 @@ def fleet_through(nginx: NginxServer, s: Stage, users: int) -> Fleet:
 async def asked(url: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
     """The whole answer to a request for a stream: only one that ends by itself can be asked for."""
     async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/events?user=alice", headers=headers) as response:
-        async with asyncio.timeout(PROMPT):
+        async with asyncio.timeout(2 * PROMPT):
             return response.status, response.headers, await response.text()
+
+
+async def status_of(port: int, method: str, path: str) -> int:
+    """Of a request from outside, its path sent exactly as it is spelled; a POST has an event as its body."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    body = '{"event_type": "x", "data": 1, "user_id": "alice"}' if method == "POST" else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    async with asyncio.timeout(PROMPT):
+        answer = await reader.read()
+    writer.close()
+    return int(answer[9:12])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from deploy.gateways import StandIn
+from deploy.gateways import PROMPT, StandIn, asked, status_of
 from haproxy import HaproxyServer, needs_haproxy
 from servers import HOST, free_port, until
 from streams import Stream, assert_clean
@@ -17,18 +16,9 @@ from web.inprocess import Served, nothing_published, served
 
 from gateway.config import Settings
 
-PROMPT = 2.0
-"""Seconds; the heartbeat, which would push out what a proxy holds back, comes after 15."""
 RETRY = re.compile(r"retry: (\d+)\n\n")
 
 pytestmark = needs_haproxy
-
-
-@pytest_asyncio.fixture
-async def gateway() -> AsyncIterator[Served]:
-    """In development mode, with everything else as it comes."""
-    async with served() as running:
-        yield running
 
 
 @pytest_asyncio.fixture
@@ -36,13 +26,6 @@ async def haproxy(gateway: Served) -> AsyncIterator[HaproxyServer]:
     """Before that one gateway; of the two that are configured the other is down."""
     async with HaproxyServer(gateway.port) as running:
         yield running
-
-
-async def asked(url: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
-    """The whole answer to a request for a stream: only one that ends by itself can be asked for."""
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/events?user=alice", headers=headers) as response:
-        async with asyncio.timeout(2 * PROMPT):
-            return response.status, response.headers, await response.text()
 
 
 def test_the_configuration_is_valid() -> None:
@@ -238,11 +221,5 @@ async def test_only_the_streams_are_open(
     gateway: Served, haproxy: HaproxyServer, method: str, path: str, status: int
 ) -> None:
     """Publishing and what operators ask for do not exist from outside, whoever asks and however it is spelled."""
-    reader, writer = await asyncio.open_connection(HOST, haproxy.port)
-    body = '{"event_type": "x", "data": 1, "user_id": "alice"}' if method == "POST" else ""
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-    async with nothing_published(gateway), asyncio.timeout(PROMPT):
-        answer = await reader.read()
-    writer.close()
-    assert int(answer[9:12]) == status
+    async with nothing_published(gateway):
+        assert await status_of(haproxy.port, method, path) == status
