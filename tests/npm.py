@@ -17,7 +17,7 @@ INSTALLS_WITHIN = 90
 
 def need_node() -> None:
     """Skips, with a word, where there is no Node, or npm cannot install the packages."""
-    if (reason := _missing()) is not None:
+    if (reason := missing()) is not None:
         pytest.skip(reason)
 
 
@@ -27,7 +27,8 @@ def bin_of(package: str, program: str | None = None) -> list[str]:
 
 
 @cache
-def _missing() -> str | None:
+def missing() -> str | None:
+    """Why no program for Node can be run here, or None."""
     npm = shutil.which("npm")
     if shutil.which("node") is None or npm is None:
         return "there is no node with npm"

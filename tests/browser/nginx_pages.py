@@ -146,6 +146,7 @@ async def browser() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def devtools_port(profile: str) -> str | None:
-    """Chromium chooses a free one, and writes it down."""
+    """Chromium chooses a free one, and writes it down; None until it has."""
     path = Path(profile, "DevToolsActivePort")
-    return path.read_text().partition("\n")[0] if path.exists() else None
+    port, written, _ = path.read_text().partition("\n") if path.exists() else ("", "", "")
+    return port if written else None

@@ -98,7 +98,9 @@ class Publishing:
 
 
 @asynccontextmanager
-async def publishing(*urls: str, user: str = "alice", per_second: float = 100) -> AsyncIterator[Publishing]:
+async def publishing(
+    *urls: str, user: str = "alice", per_second: float = 100, event_type: str = "number"
+) -> AsyncIterator[Publishing]:
     """Publish numbers for as long as the body runs, each until it was acknowledged (the key makes that once)."""
     state = Publishing()
     stop = asyncio.Event()
@@ -108,7 +110,7 @@ async def publishing(*urls: str, user: str = "alice", per_second: float = 100) -
         while True:
             url = urls[(number + state.failures) % len(urls)]
             headers = {"Idempotency-Key": f"{run}-{number}"}
-            body = {"event_type": "number", "data": number}
+            body = {"event_type": event_type, "data": number}
             try:
                 async with http.post(f"{url}/v1/users/{user}/events", json=body, headers=headers) as response:
                     if response.status == 202:

@@ -20,8 +20,8 @@ from gateway import __version__
 HERE = Path(__file__).parent
 PACKAGE = ROOT / "gateway" / "web" / "client"
 MODULE = PACKAGE / "client.js"
-MOST_BYTES = 3584
-"""Of the client, minified and compressed: 3.5 KiB."""
+MOST_BYTES = 3840
+"""Of the client, minified and compressed: 3.75 KiB."""
 
 
 async def test_it_is_served_as_a_module(gateway: Served) -> None:
@@ -94,7 +94,7 @@ async def test_its_parser_reads_as_the_standard_says() -> None:
 async def test_one_connection_in_node(suite: str) -> None:
     """`node --test`: each test there is a sentence of its own."""
     need_node()
-    await ran("node", "--test", "--test-reporter=tap", str(HERE / "client" / f"{suite}.test.mjs"))
+    await ran("node", "--test-reporter=tap", str(HERE / "client" / f"{suite}.test.mjs"))
 
 
 async def test_it_is_small() -> None:

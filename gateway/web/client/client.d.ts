@@ -108,5 +108,5 @@ export function parser(
 /** Milliseconds before an attempt: at least `atLeast`, and up to `base` doubled by each that failed, 30 s at most. */
 export function backoff(attempt: number, base: number, atLeast?: number): number;
 
-/** Whether event id `a` is newer than `b`. */
-export function newer(a: string | undefined, b: string | undefined): boolean;
+/** Whether who is at cursor (event id) `a` had all that one at `b` had. */
+export function covers(a: string | undefined, b: string | undefined): boolean;

@@ -55,10 +55,26 @@ export function parser(emit) {
 export const backoff = (attempt, base, atLeast = 0) =>
   atLeast + Math.random() * Math.min(base * 2 ** attempt, Math.max(base, LONGEST_BACKOFF));
 
-/** Whether id `a` is beyond `b`. Ids are `<ms>-<seq>`; what is none is beyond nothing. */
-export function newer(a, b) {
+/** A cursor's positions: `<ms>-<seq>`, and `,<n>:<ms>-<seq>` for each other partition of a Redis Cluster. */
+const positions = (cursor) =>
+  Object.fromEntries(`${cursor}`.split(",").map((each) => each.split(":").reverse()).map(([id, n = "own"]) => [n, id]));
+
+function reaches(a, b) {
   const [[ms, seq], [otherMs, otherSeq]] = [a, b].map((id) => `${id}`.split("-").map(Number));
-  return ms > otherMs || (ms === otherMs && seq > otherSeq);
+  return ms > otherMs || (ms === otherMs && seq >= otherSeq);
+}
+
+/** Whether whoever is at cursor `a` had all that one at `b` had. What is no cursor covers itself alone. */
+export const covers = (a, b) =>
+  a === b || Object.entries(positions(b)).every(([n, id]) => reaches(positions(a)[n], id));
+
+/** The cursor of who had all that `a` and `b` had. */
+function joined(a, b) {
+  if (a === undefined || covers(b, a)) return b;
+  const both = positions(a);
+  for (const [n, id] of Object.entries(positions(b))) if (!reaches(both[n], id)) both[n] = id;
+  const { own, ...others } = both; // which are in the order of their numbers
+  return [own, ...Object.entries(others).map((each) => each.join(":"))].join();
 }
 
 /** Milliseconds of a `Retry-After`: seconds, or a date. */
@@ -308,7 +324,8 @@ class Connection {
       this.#sure = true;
       this.#floor = from;
     }
-    if (newer(from, this.#floor ?? this.#cursor)) return this.#compete(true); // this tab missed something
+    const had = this.#floor ?? this.#cursor;
+    if (from && had && !covers(had, from)) return this.#compete(true); // this tab missed something
     if (this.#cursor === undefined) this.#cursor = this.#floor = from;
     this.#take(from, blocks);
     if (!state) return;
@@ -325,13 +342,14 @@ class Connection {
     for (const { type, data, id } of blocks) {
       if (this.#over) return;
       if (type === GAP) {
-        if (at !== this.#floor && !newer(JSON.parse(data).oldest, this.#floor)) continue; // another tab's
+        const { oldest } = JSON.parse(data);
+        if (at !== this.#floor && !(this.#floor && oldest && !covers(this.#floor, oldest))) continue; // another tab's
         this.#floor = undefined; // what is kept may be older than a cursor that was none
       }
       if (id !== undefined) {
         at = id;
-        if (id === this.#floor || newer(this.#floor, id)) continue;
-        this.#cursor = this.#floor = id;
+        if (covers(this.#floor, id)) continue; // it had that
+        this.#cursor = this.#floor = joined(this.#floor, id);
       }
       if (type) this.#call(type, { type, data: decoded(data), id });
     }

@@ -1,7 +1,7 @@
 // One tab's connection, against servers that answer as gateways, proxies and mistakes do.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backoff, connect, newer } from "../../../gateway/web/client/client.js";
+import { backoff, connect, covers } from "../../../gateway/web/client/client.js";
 import { block, connected, ended, refused, served, stream, until } from "./scripted.mjs";
 
 const data = (heard) => heard.events.map((event) => event.data);
@@ -24,19 +24,39 @@ test("the wait before an attempt is anywhere up to a bound that doubles, and no 
   }
 });
 
-test("an id is newer by its milliseconds, then by its number", () => {
+test("a cursor covers those before it, by milliseconds, then by number, in every partition", () => {
   for (const [a, b, expected] of [
     ["2-0", "1-0", true],
     ["10-0", "9-9", true],
     ["1-10", "1-9", true],
-    ["1-0", "1-0", false],
+    ["1-0", "1-0", true],
     ["1-0", "2-0", false],
+    ["1-9", "1-10", false],
+    ["5-0,3:2-0", "4-0,3:2-0", true],
+    ["5-0,3:2-0", "4-0,3:2-1", false],
+    ["5-0,3:2-0", "6-0,3:1-0", false],
+    ["5-0,3:2-0,7:1-0", "4-0,3:2-0", true],
+    ["5-0", "4-0,3:1-0", false],
     ["1-0", undefined, false],
     [undefined, "1-0", false],
     ["earliest", "1-0", false],
     ["1-0", "earliest", false],
+    ["earliest", "earliest", true],
   ])
-    assert.equal(newer(a, b), expected, `${a} newer than ${b}`);
+    assert.equal(covers(a, b), expected, `${a} covers ${b}`);
+});
+
+test("of partitions, each is passed over as far as it was had", async () => {
+  const first = [block("5-0,3:2-0", "x", 1), block("5-0,3:3-0", "x", 2)];
+  const again = [block("4-0,3:4-0", "x", 3), block("5-0,3:4-0", "x", 1), block("6-0,3:4-0", "x", 4)];
+  await served([ended(...first), stream(...again)], (url) =>
+    connected(url, {}, async (heard, connection) => {
+      await until(() => heard.events.length === 4);
+      assert.deepEqual(data(heard), [1, 2, 3, 4]);
+      assert.equal(connection.lastEventId, "6-0,3:4-0");
+      assert.equal(heard.events[2].id, "4-0,3:4-0");
+    }),
+  );
 });
 
 test("events are decoded, in order, each with its id, and go to those who asked for their type", async () => {
