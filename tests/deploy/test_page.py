@@ -15,7 +15,7 @@ from deploy.manifests import kustomized
 from nginx import NGINX, certificate, needs_nginx
 from servers import ROOT
 
-from gateway.config import SETTINGS, env_name
+from gateway.config import SETTINGS, env_name, load
 
 PAGE = ROOT / "docs" / "deploying.md"
 TEXT = PAGE.read_text()
@@ -101,15 +101,12 @@ def test_nginx_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_secret_is_what_pods_look_for(tmp_path: Path) -> None:
-    """kubectl makes it of three files, under the name that is mounted."""
+    """Made of the page's files by kubectl, under the name that is mounted; a gateway would start with them."""
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl to make a secret with")
-    (command,) = re.findall(
-        r"^kubectl -n event-gateway create secret .*\n.*$", block("Kubernetes", "sh", 1), re.MULTILINE
-    )
-    for name in re.findall(r"--from-file=(\S+)", command):
-        (tmp_path / name).write_text("secret")
-    dry = ["sh", "-ec", f"{command} --dry-run=client --output yaml"]
+    script = block("Kubernetes", "sh", 1).replace("\\\n", "")
+    lines = [line for line in script.splitlines() if "kubectl" not in line or "create secret" in line]
+    dry = ["sh", "-ec", "\n".join(lines) + " --dry-run=client --output yaml"]
     done = subprocess.run(dry, cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     made = yaml.safe_load(done.stdout)
@@ -118,3 +115,7 @@ def test_the_secret_is_what_pods_look_for(tmp_path: Path) -> None:
     assert made["metadata"] | {"name": wanted} == made["metadata"]
     paths = {Path(value).name for name, value in chart.environment.items() if name.endswith("_FILE")}
     assert made["data"].keys() == paths
+    loaded = load(
+        environ={f"GATEWAY_{path.replace('-', '_').upper()}_FILE": str(tmp_path / path) for path in paths}, serve=True
+    )
+    assert loaded.settings.publish_keys[0].name == "billing"
