@@ -224,6 +224,9 @@ _RULES = (
     _Rule("user_header trusted_proxies", lambda s: s.user_header and not s.trusted_proxies,
           "GATEWAY_USER_HEADER: needs GATEWAY_TRUSTED_PROXIES, the networks it is believed from, "
           "for example 10.0.0.0/8"),
+    _Rule("user_header trusted_proxies", lambda s: s.user_header and any(n.prefixlen == 0 for n in s.trusted_proxies),
+          "GATEWAY_TRUSTED_PROXIES: 0.0.0.0/0 and ::/0 are everybody, who could then be any user by sending "
+          "GATEWAY_USER_HEADER; name your proxies' own networks"),
     _Rule("host", lambda s: s.dev and not _is_loopback(s.host),
           "GATEWAY_HOST: development mode asks nobody for a token, so it listens on loopback only; "
           "set 127.0.0.1, or leave out --dev"),
@@ -325,7 +328,8 @@ def _parse(name: str, given: object, source: str) -> Any:
     try:
         return setting.kind.parse(given)
     except Refused as expected:
-        value = HIDDEN if setting.secret else repr(given)
+        shown = hide_password(given) if name.endswith("_url") and isinstance(given, str) else given
+        value = HIDDEN if setting.secret else repr(shown)
         unit = f", in {setting.kind.unit}" if setting.kind.unit else ""
         raise ValueError(f"{env_name(name)}={value} ({source}): expected {expected}{unit}") from None
 

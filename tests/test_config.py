@@ -366,6 +366,12 @@ def test_bad_value(name: str, text: str, expected: str) -> None:
     assert only_problem(**{name: text}) == f"GATEWAY_{name}={text!r} (environment): expected {expected}"
 
 
+def test_a_bad_url_is_shown_without_its_password() -> None:
+    """Also one that is no secret by itself."""
+    said = only_problem(JWT_JWKS_URL=f"ftp://u:{PASSWORD}@h/jwks.json")
+    assert said.startswith("GATEWAY_JWT_JWKS_URL='ftp://u:********@h/jwks.json' (environment): expected a URL")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
@@ -466,6 +472,8 @@ def test_no_problem_follows_from_another() -> None:
         ({"JWT_PUBLIC_KEY": PEM, "JWT_ALGORITHMS": "HS256"}, "GATEWAY_JWT_ALGORITHMS: HS256, HS384 and HS512 "
          "are for GATEWAY_JWT_SECRET"),
         ({"USER_HEADER": "X-User-Id"}, "GATEWAY_USER_HEADER: needs GATEWAY_TRUSTED_PROXIES"),
+        ({"USER_HEADER": "X-User-Id", "TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"}, "GATEWAY_TRUSTED_PROXIES: 0.0.0.0/0"),
+        ({"USER_HEADER": "X-User-Id", "TRUSTED_PROXIES": "::/0"}, "GATEWAY_TRUSTED_PROXIES: 0.0.0.0/0 and ::/0 are"),
     ],
 )  # fmt: skip
 def test_contradiction(variables: Mapping[str, str], said: str) -> None:
@@ -481,6 +489,7 @@ def test_contradiction(variables: Mapping[str, str], said: str) -> None:
         {"JWT_SECRET": SECRET, "JWT_ALGORITHMS": "HS512"},
         {"JWT_JWKS_URL": "https://id.example", "JWT_ALGORITHMS": "ES256"},
         {"USER_HEADER": "X-User-Id", "TRUSTED_PROXIES": "10.0.0.0/8"},
+        {"TRUSTED_PROXIES": "0.0.0.0/0"},
     ],
 )
 def test_no_contradiction(variables: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ refused; no other credential, and not development mode, makes a bad one good.
 
 from __future__ import annotations
 
+import re
 import time
 
 import structlog
@@ -20,6 +21,7 @@ from .client_address import client_address, from_trusted_proxy
 from .context import GATEWAY, Gateway
 
 COOKIE = "gateway_token"
+_COOKIES = re.compile(rf"(?:^|;)\s*{COOKIE}=([^;]*)")
 
 log = structlog.get_logger(__name__)
 _sparing = Sparing()
@@ -83,7 +85,7 @@ async def _subscriber(request: web.Request, gateway: Gateway) -> Subscriber:
         return await _of_token(gateway, token)
     if (ticket := request.query.get("ticket")) is not None:
         return await _of_ticket(gateway, ticket)
-    if (token := request.cookies.get(COOKIE)) is not None:
+    if (token := _cookie(request)) is not None:
         return await _of_token(gateway, token)
     if gateway.settings.dev:
         return _developer(request)
@@ -115,6 +117,21 @@ def _bearer(request: web.Request) -> str | None:
     if len(tokens) > 1:
         raise NotAuthenticated("send one 'Authorization: Bearer …', not several", reason="malformed")
     return tokens[0] if tokens else None
+
+
+def _cookie(request: web.Request) -> str | None:
+    """The token in the cookie. It is sent without its owner's doing, so whose page had it sent must be known (CSRF)."""
+    if (token := request.cookies.get(COOKIE)) is None:
+        return None
+    if len(set(_COOKIES.findall(";".join(request.headers.getall("Cookie"))))) > 1:  # a neighbour may have set one
+        raise NotAuthenticated(f"the cookie {COOKIE} was sent twice, with different tokens", reason="malformed")
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site in ("cross-site", "same-site") and origin not in request.app[GATEWAY].settings.cors_origins:
+        raise NotAuthenticated(
+            f"a page of another origin had the cookie {COOKIE} sent; GATEWAY_CORS_ORIGINS names those that may",
+            reason="cross_site",
+        )
+    return token
 
 
 async def _of_token(gateway: Gateway, token: str) -> Subscriber:

@@ -57,14 +57,19 @@ async def items(request: web.Request, most: int, *, to_subject: bool) -> Items:
         items = Items(body, True)
     elif content_type in NDJSON:
         lines = [line for line in _utf8(await _body(request)).split("\n") if line.strip()]
+        _check_number(len(lines), most)  # before they are read: two bytes are a line
         items = Items([_json(line, f"[{index}]") for index, line in enumerate(lines)], True)
     else:
         raise _unsupported(content_type)
     if not items.found and content_type != CLOUDEVENTS:  # which may be empty, as its specification has it
         raise InvalidRequest("the batch is empty")
-    if len(items.found) > most:
-        raise TooLarge(f"the batch has {len(items.found)} events; at most {most} (GATEWAY_MAX_BATCH_EVENTS) are taken")
+    _check_number(len(items.found), most)
     return items
+
+
+def _check_number(events: int, most: int) -> None:
+    if events > most:
+        raise TooLarge(f"the batch has {events} events; at most {most} (GATEWAY_MAX_BATCH_EVENTS) are taken")
 
 
 def _structured(content_type: str, content: bytes, to_subject: bool) -> Items:

@@ -19,6 +19,7 @@ from .arrivals import Lobby
 from .context import GATEWAY, Gateway
 from .cors import Cors
 from .problems import problems
+from .rebinding import refuse_owned_names
 
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 4
@@ -49,6 +50,8 @@ def application(gateway: Gateway, routes: Iterable[web.RouteDef]) -> web.Applica
     app[GATEWAY] = gateway
     app.add_routes(routes)
     app.on_response_prepare.append(headers.dress)
+    if settings.dev:
+        app.middlewares.append(refuse_owned_names)
     if settings.cors_origins:
         cors = Cors(settings.cors_origins)
         app.middlewares.insert(0, cors.preflight)

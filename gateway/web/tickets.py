@@ -15,11 +15,13 @@ from ..auth import tickets
 from ..broker.registry import TICKET_SECONDS
 from ..errors import GatewayError, NotAuthenticated
 from ..telemetry.logging import user_hash
+from ..telemetry.sparing import Sparing
 from . import admission
 from .auth import subscriber_of
 from .context import GATEWAY
 
 log = structlog.get_logger(__name__)
+_sparing = Sparing()
 
 
 def routes() -> list[web.RouteDef]:
@@ -38,7 +40,9 @@ async def issue(request: web.Request) -> web.Response:
         await gateway.registry.issue(subscriber.user_id, tickets.digest(ticket), tickets.written(subscriber))
     except GatewayError as error:
         gateway.metrics.tickets.labels("refused").inc()
-        log.warning("ticket.refused", reason=error.slug, user=user_hash(subscriber.user_id))
+        if (left_out := _sparing.left_out()) is not None:
+            user = user_hash(subscriber.user_id)
+            log.warning("ticket.refused", reason=error.slug, user=user, left_out=left_out)
         raise
     gateway.metrics.tickets.labels("issued").inc()
     left = subscriber.seconds_left(time.time())

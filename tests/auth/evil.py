@@ -15,7 +15,7 @@ ALGORITHMS = get_default_algorithms()
 ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 REASONS = {
     "missing", "malformed", "algorithm", "unknown_key", "signature", "expired", "not_yet", "audience", "issuer",
-    "claims", "no_key", "ticket", "user_header",
+    "claims", "no_key", "ticket", "user_header", "cross_site",
 }  # fmt: skip
 """All that a refused credential is counted under, for subscribers."""
 

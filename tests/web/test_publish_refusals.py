@@ -149,6 +149,13 @@ async def test_the_broken_line_of_ndjson_is_named(gateway: Served) -> None:
     assert (status, answer["field"]) == (400, "[1]")
 
 
+async def test_lines_are_counted_before_they_are_read(gateway: Served) -> None:
+    """Two bytes are a line, and a body holds two million: a batch that is too long costs nothing but its reading."""
+    async with nothing_published(gateway):
+        status, answer = await post(gateway, b"x\n" * 500_000, headers=NDJSON)
+    assert (status, answer["type"]) == (413, "urn:event-gateway:problem:too-large")
+
+
 @pytest.mark.parametrize("body", [b"[]", b"[ ]"])
 async def test_an_empty_array_is_refused(gateway: Served, body: bytes) -> None:
     """A batch of nothing is a mistake of the sender."""

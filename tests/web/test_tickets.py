@@ -136,11 +136,15 @@ async def test_no_ticket_in_the_log(secured: Served) -> None:
 
 async def test_without_a_broker_there_are_no_tickets() -> None:
     """A 503 for who asks for one, or shows one; an EventSource is told when to come back."""
-    async with served(jwt_secret=SECRET, broker_url=f"redis://{HOST}:{free_port()}") as gateway:
+    port = free_port()
+    async with served(jwt_secret=SECRET, broker_url=f"redis://{HOST}:{port}") as gateway:
         async with gateway.http.post("/v1/tickets", headers=bearer(token(claims()))) as response:
             assert response.status == 503
             assert int(response.headers["Retry-After"]) >= 1
-        assert (await shown(gateway, "some-ticket"))[0] == 503
+            said = await response.text()
+        status, more = await shown(gateway, "some-ticket")
+        assert status == 503
+        assert str(port) not in said + more  # where Redis is, no subscriber is told
         async with Stream(gateway.url, "ticket=some-ticket") as stream:
             await stream.end()
             assert stream.retry is not None

@@ -106,7 +106,7 @@ class Census:
 
     async def count(self, user_id: str) -> int:
         if self.alone is not None:
-            raise BrokerUnavailable(f"the other processes cannot be asked: {self.alone}")
+            raise BrokerUnavailable("the other processes cannot be asked")
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asked[user_id].counts.append(answer)
         self._wake_up()
@@ -185,11 +185,11 @@ class Census:
                         answer.set_exception(error)
             for count in counts:
                 if not count.done():
-                    count.set_exception(BrokerUnavailable(f"the other processes cannot be asked: {self.alone}"))
+                    count.set_exception(BrokerUnavailable("the other processes cannot be asked"))
 
     def _decided_alone(self, user_id: str, ticket: str | None) -> Verdict:
         if ticket is not None and not self._here.seconds_away(user_id):
-            raise BrokerUnavailable(f"whether the ticket is still good is not known: {self.alone}")
+            raise BrokerUnavailable("whether the ticket is still good is not known")
         return self._here.admit(user_id)
 
     async def _pulse(self) -> None:

@@ -107,4 +107,5 @@ class RedisRegistry:
             async with asyncio.timeout(self._timeout):
                 return await call
         except (RedisError, OSError, TimeoutError) as error:
-            raise BrokerUnavailable(f"Redis did not answer: {str(error) or type(error).__name__}") from error
+            # Subscribers read this: where Redis is, is said in the log (`registry.alone`, `broker.link_lost`).
+            raise BrokerUnavailable("Redis did not answer") from error
