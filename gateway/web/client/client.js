@@ -495,8 +495,7 @@ class Connection {
   }
 
   #give(blocks, stream) {
-    for (const { type, data } of blocks)
-      if (type === EXPIRING) setTimeout(() => this.#renew(stream), Math.random() * 500 * decoded(data).seconds);
+    for (const { type, data } of blocks) if (type === EXPIRING) this.#renewWithin(decoded(data).seconds / 2, stream);
     this.#post({ blocks });
     this.#take(this.#floor, blocks);
   }
@@ -507,9 +506,15 @@ class Connection {
     return [this.#options.token, this.#options.ticket].some((given) => typeof given === "function");
   }
 
+  /** At any moment of these seconds: tokens that were given together do not all end together. */
+  #renewWithin(seconds, stream) {
+    if (!this.#renewable) return;
+    const timer = setTimeout(() => this.#renew(stream), Math.random() * 1000 * seconds);
+    stream.control.signal.addEventListener("abort", () => clearTimeout(timer));
+  }
+
   /** A stream with a new token instead of this one. If there is none to be had, that of the next attempt. */
   async #renew(stream) {
-    if (stream.control.signal.aborted || !this.#renewable) return;
     this.#stale = true;
     await this.#credential().catch(() => {});
     if (this.#stale) return;
