@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -15,6 +16,11 @@ from ..errors import InvalidRequest
 from . import siblings
 from .context import GATEWAY, Gateway
 from .readiness import NAMES, must_restart, standing
+
+OUTSIDE = web.AppKey("outside", bool)
+"""Set where strangers ask, and operators have a port of their own: reasons are told by name, without hosts."""
+
+_NAME = re.compile(r"((?:worker \d+: )?[a-z]+): .*", re.DOTALL)
 
 
 def routes() -> list[web.RouteDef]:
@@ -57,6 +63,8 @@ async def readyz(request: web.Request) -> web.Response:
         for number, answer in (await siblings.answers(gateway.place, request.path_qs)).items():
             told["reasons"] += _named(number, ["does not answer"] if answer is None else _told(answer, "reasons"))
             told["overloaded"] += _named(number, _told(answer, "overloaded"))
+    if OUTSIDE in request.app:
+        return _health({key: [_NAME.sub(r"\1", text) for text in texts] for key, texts in told.items()}, "unavailable")
     warnings = gateway.relays.warnings()  # of what all workers share: one tells them for all
     return _health(told | {"warnings": warnings}, "unavailable")
 

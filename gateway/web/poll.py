@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping
 
@@ -86,11 +87,12 @@ async def answer(gateway: Gateway, subscriber: Subscriber, relay: Relay, poll: P
     """
     began = asyncio.get_running_loop().time()
     left = subscriber.seconds_left(time.time())
-    until = began + (wait if left is None else max(min(wait, left), 0))
+    ends = began + (math.inf if left is None else max(left, 0))
+    until = min(began + wait, ends)
     collected = Collected()
     poll.collect_in(collected)
     with contextlib.suppress(Full, TimeoutError):
-        async with asyncio.timeout_at(max(until, began + CATCH_UP_WITHIN)):
+        async with asyncio.timeout_at(min(max(until, began + CATCH_UP_WITHIN), ends)):
             await relay.catch_up(poll, collected.full)
     if poll.close_reason is None:
         with contextlib.suppress(TimeoutError):

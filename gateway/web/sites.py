@@ -64,7 +64,9 @@ def applications(gateway: Gateway) -> tuple[web.Application, web.Application | N
     everything = [*public_routes(), *internal_routes(), *(console.routes() if gateway.has_console else ())]
     if gateway.settings.internal_port is None:
         return application(gateway, everything), None
-    return application(gateway, public_routes()), application(gateway, everything)
+    public = application(gateway, public_routes())
+    public[health.OUTSIDE] = True
+    return public, application(gateway, everything)
 
 
 @asynccontextmanager

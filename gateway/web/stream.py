@@ -49,7 +49,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         return await refusal.answer(request, error)
     relay, connection = parts[0]
     if isinstance(connection, Poll):
-        return await _poll(gateway, subscriber, relay, connection, form, address)
+        return await _poll(request, subscriber, relay, connection, form, address)
     return await opened(request, Carrier(gateway, subscriber, parts, address))
 
 
@@ -86,11 +86,13 @@ async def _admitted(
 
 
 async def _poll(
-    gateway: Gateway, subscriber: Subscriber, relay: Relay, poll: Poll, form: Form, address: str | None
+    request: web.Request, subscriber: Subscriber, relay: Relay, poll: Poll, form: Form, address: str | None
 ) -> web.Response:
+    gateway = request.app[GATEWAY]
     try:
         if not await _positioned_soon(relay.open(poll)):
             raise BrokerUnavailable("the broker is away")
+        check_time_left(request, subscriber)
         return await answer(gateway, subscriber, relay, poll, form.wait or 0)
     finally:
         relay.leave(poll)

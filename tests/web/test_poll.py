@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from web.inprocess import SECRET, Served, bearer, claims, post, refused_because,
 
 from gateway import channels
 from gateway.app import drain
+from gateway.config import PublishKey
+from gateway.errors import BrokerUnavailable
 from gateway.hub import CloseReason
 from gateway.ids import EventId
 
@@ -178,6 +181,23 @@ async def test_tokens_are_those_of_streams() -> None:
         short = JSON | bearer(token(claims(seconds=1.2)))
         async with asyncio.timeout(10), gateway.http.get("/v1/events?wait=50", headers=short) as response:
             assert (response.status, (await response.json())["events"]) == (200, [])
+
+
+async def test_it_does_not_outlive_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the history cannot be read just now, and one would wait for that."""
+
+    async def away(*_: object) -> None:
+        raise BrokerUnavailable("away")
+
+    keys = (PublishKey("k", "key"),)
+    async with served(jwt_secret=SECRET, publish_keys=keys) as gateway:
+        monkeypatch.setattr(gateway.gateway.relay.broker, "read", away)
+        ends = time.time() + 0.8
+        sent = JSON | bearer(token({"sub": "alice", "exp": ends})) | {"Last-Event-ID": "1-1"}
+        async with gateway.http.get("/v1/events?wait=20", headers=sent) as response:
+            assert response.status == 200
+            assert (await response.json())["cursor"] == "1-1"
+        assert time.time() <= ends + 1  # and not after the two seconds that reading may take
 
 
 async def test_it_counts_as_a_connection_while_it_waits() -> None:

@@ -6,7 +6,7 @@ import socket
 
 import aiohttp
 import pytest
-from servers import HOST, free_port
+from servers import HOST, free_port, until
 from streams import Stream
 from web.inprocess import Served, served
 
@@ -59,6 +59,18 @@ async def test_subscribers_need_only_the_public_port() -> None:
         assert await status(gateway, "POST", "/v1/tickets?user=alice") == 201
         assert await status(gateway, "POST", f"http://{HOST}:{port}/v1/users/alice/events") == 202
         assert (await stream.next()).type == "x"
+
+
+async def test_strangers_are_told_reasons_by_name_only() -> None:
+    """Where Redis is, and what it said, stands on the internal port."""
+    inside, away = free_port(), free_port()
+    async with served(internal_port=inside, broker_url=f"redis://{HOST}:{away}") as gateway:
+        gateway.gateway.draining = True
+        await until(lambda: str(away) in str(gateway.gateway.relay.health()))
+        async with gateway.http.get("/readyz") as response:
+            assert await response.json() == {"status": "unavailable", "reasons": ["draining", "broker"]}
+        async with gateway.http.get(f"http://{HOST}:{inside}/readyz") as response:
+            assert str(away) in (await response.json())["reasons"][1]
 
 
 async def test_both_ports_are_closed_at_the_end() -> None:
