@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client import Histogram
+from ..distribution import Distribution
 
 MEASURE_EVERY = 0.05
 LAGGING_AFTER = 3.0
@@ -34,7 +34,7 @@ class Lagging:
             self.now, self._since = not self.now, None
 
 
-async def measure(lag: Histogram, lagging: Lagging) -> None:
+async def measure(lag: Distribution, lagging: Lagging) -> None:
     """Run for ever: observe by how many seconds a timer fires too late."""
     clock = asyncio.get_running_loop().time
     while True:

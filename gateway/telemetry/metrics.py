@@ -7,7 +7,7 @@ from the start, at 0, so that the first of a kind is an increase. docs/metrics.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from functools import cache
 
 from prometheus_client import (
@@ -15,17 +15,19 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from ..broker.registry import Verdict
+from ..distribution import Distribution
 from ..hub import CloseReason
 from ..relay import Relay
-from .snapshot import Snapshot
+from .snapshot import Snapshot, histogram
 
 PUBLISH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -144,5 +146,16 @@ class Metrics:
         self.labels[f"gateway_{name}"] = labels
         return Counter(f"gateway_{name}", documentation, labels, registry=self.registry)
 
-    def _histogram(self, name: str, documentation: str, buckets: Iterable[float]) -> Histogram:
-        return Histogram(f"gateway_{name}", documentation, buckets=tuple(buckets), registry=self.registry)
+    def _histogram(self, name: str, documentation: str, buckets: Iterable[float]) -> Distribution:
+        """Not prometheus-client's, which takes 2 µs to observe something."""
+        measured = Distribution(*buckets)
+        self.registry.register(_Measured(f"gateway_{name}", documentation, measured))
+        return measured
+
+
+class _Measured(Collector):
+    def __init__(self, name: str, documentation: str, measured: Distribution) -> None:
+        self._told = name, documentation, measured
+
+    def collect(self) -> Iterator[Metric]:
+        yield histogram(*self._told)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from prometheus_client import Histogram
 
+from gateway.distribution import Distribution
 from gateway.telemetry import lag
 from gateway.telemetry.lag import Lagging, measure
 
@@ -48,8 +48,8 @@ def test_it_ends_when_it_was_in_time_for_as_long() -> None:
 async def test_a_loop_that_is_held_up_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a real loop: how late its timers are is observed, for the histogram and for readiness."""
     monkeypatch.setattr(lag, "LAGGING_AFTER", 0.3)
-    histogram, lagging = Histogram("lag", "", registry=None), Lagging(0.001)
-    measuring = asyncio.create_task(measure(histogram, lagging))
+    observed, lagging = Distribution(0.01), Lagging(0.001)
+    measuring = asyncio.create_task(measure(observed, lagging))
     loop = asyncio.get_running_loop()
     until = loop.time() + 10
     while not lagging.now and loop.time() < until:
@@ -58,5 +58,6 @@ async def test_a_loop_that_is_held_up_is_seen(monkeypatch: pytest.MonkeyPatch) -
             pass
         await asyncio.sleep(0)
     assert lagging.now
+    assert observed.counts[1] > 0
     measuring.cancel()
     await asyncio.wait({measuring})
