@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import aiohttp
+import pytest
 from integration.helping import over, post, status_of
 from prometheus_client.parser import text_string_to_metric_families
+from proxy import Proxy
 from servers import GatewayProcess, RedisServer, until
 from streams import Stream
+
+from gateway.client import SSEEvent, get_sse_publisher
 
 EVENT = {"event_type": "x", "data": 1}
 
@@ -20,6 +26,9 @@ class Scrape:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+    def buckets(self, name: str) -> list[float]:
+        return [value for key, value in self._samples.items() if key[0] == f"{name}_bucket"]
 
     def __call__(self, name: str, **labels: str) -> float:
         return self._samples[name, *sorted(labels.items())]
@@ -80,3 +89,31 @@ async def test_an_outage_is_told_as_it_is(redis_server: RedisServer, prefix: str
         assert after("gateway_heals_total") == before("gateway_heals_total") + 1
         assert after("gateway_gaps_told_total") == 0
         assert after("gateway_connections_closed_total", reason="client_left") == 0
+
+
+async def test_how_late_events_were_is_told(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was published while a gateway was cut off is as late as that lasted, by Redis' clock."""
+    monkeypatch.setenv("GATEWAY_CHANNEL_PREFIX", prefix)
+    async with (
+        Proxy(int(redis_url.rpartition(":")[2])) as proxy,
+        GatewayProcess(over(proxy.url, prefix), "--dev") as gateway,
+        Stream(gateway.url, "user=alice") as stream,
+        get_sse_publisher(redis_url) as publisher,
+    ):
+
+        async def known(up: int) -> bool:
+            scrape = await scraped(gateway)
+            return scrape("gateway_broker_link_up") == up and sum(scrape.buckets("gateway_broker_probe_seconds")) > 0
+
+        await until(lambda: known(1))
+        await proxy.refuse()
+        await until(lambda: known(0))
+        await publisher.publish(SSEEvent("x", "alice", 1))
+        began = time.monotonic()
+        await until(lambda: time.monotonic() - began > 0.6)
+        await proxy.pass_on()
+        await stream.next(within=10)
+        took = time.monotonic() - began
+        scrape = await scraped(gateway)
+        assert scrape("gateway_event_latency_seconds_count") == 1
+        assert 0.5 < scrape("gateway_event_latency_seconds_sum") < took + 0.1

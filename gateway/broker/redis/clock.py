@@ -16,16 +16,20 @@ class ServerClock:
     def __init__(self) -> None:
         self._probes: deque[tuple[float, float]] = deque(maxlen=PROBES)  # how long it took, how far the server is ahead
         self._ahead: float | None = None
+        self._anew = False
 
     def stamped(self, sent_at: float, heard_at: float, server: float) -> None:
         """A probe came back; `server` is what its clock said, in seconds since 1970."""
+        if self._anew:
+            self._probes.clear()
+            self._anew = False
         self._probes.append((heard_at - sent_at, server - (sent_at + heard_at) / 2))
         self._ahead = min(self._probes)[1]
 
-    def forget(self) -> None:
-        """The next stamp may be of another server."""
-        self._probes.clear()
-        self._ahead = None
+    def begin_anew(self) -> None:
+        """The next stamp may be of another server. Until it comes the old one's time is the best there is: events that
+        were published during an outage are read before the first probe, and are those whose lateness matters."""
+        self._anew = True
 
     def at(self, moment: float) -> float | None:
         """Seconds since 1970 there, at a moment of the clock here; None while nothing is known."""

@@ -294,7 +294,7 @@ class Link:
             self._outstanding.clear()
             self._confirmed.clear()
             self._probed_at.clear()
-            self._clock.forget()
+            self._clock.begin_anew()
             wire.close()
             self._listener.link_lost()
 

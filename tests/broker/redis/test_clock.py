@@ -42,13 +42,13 @@ def test_an_old_probe_is_forgotten() -> None:
 
 
 def test_another_server_has_another_clock() -> None:
-    """After a lost link nothing is known until the next probe."""
+    """After a lost link the next probe counts alone, however long it took; until then the old time is kept."""
     clock = ServerClock()
     clock.stamped(10, 12, 1_000)
-    clock.forget()
-    assert clock.at(11) is None
-    clock.stamped(20, 22, 5)
-    assert clock.at(21) == 5
+    clock.begin_anew()
+    assert clock.at(11) == 1_000
+    clock.stamped(20, 24, 5)
+    assert clock.at(22) == 5
 
 
 async def test_probes_are_timed_and_tell_the_time(redis_server: RedisServer) -> None:
@@ -66,6 +66,3 @@ async def test_probes_are_timed_and_tell_the_time(redis_server: RedisServer) -> 
         now = broker.now_ms()
         assert now is not None
         assert abs(now - id.ms) < 5_000
-        redis_server.kill()
-        await until(lambda: heard.losses)
-        assert broker.now_ms() is None
