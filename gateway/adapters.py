@@ -36,12 +36,16 @@ def brokers(settings: Settings) -> Brokers:
         )
         return Brokers([memory])
     from .broker.redis import RedisBroker
+    from .broker.redis.bounds import Bounds
     from .broker.redis.publisher import Policy
 
     policy = Policy(settings.retention, settings.retention_max_events, settings.retention_ttl, settings.idempotency_ttl)
     timeout, (partitions, agreement) = settings.publish_timeout, _partitions(settings)
+    bounds = Bounds(
+        settings.max_waiting_events, settings.max_waiting_bytes, settings.max_replay_reads, settings.replay_page_bytes
+    )
     each = [
-        RedisBroker(route, prefix=prefix, policy=policy, timeout=timeout, agreement=agreement)
+        RedisBroker(route, prefix=prefix, policy=policy, timeout=timeout, agreement=agreement, bounds=bounds)
         for route, prefix in partitions
     ]
     if agreement is None:

@@ -85,6 +85,8 @@ class Settings:
     retention_ttl: float = _setting(3600.0, kinds.SECONDS, "how long events are kept")
     idempotency_ttl: float = _setting(3600.0, kinds.SECONDS, "how long idempotency keys are known")
     replay_page: int = _setting(100, kinds.COUNT, "entries read from a history at a time")
+    replay_page_bytes: int = _setting(262144, kinds.BYTES, "of one channel, in such a reading from Redis")
+    max_replay_reads: int = _setting(8, kinds.COUNT, "such readings of Redis at once, by all connections")
     tail_bytes: int = _setting(32 * 2**20, kinds.BYTES_OR_0, "recent frames a process keeps for catching up")
 
     heartbeat_interval: float = _setting(15.0, kinds.SECONDS, "silence after which a comment line is sent")
@@ -123,6 +125,8 @@ class Settings:
     max_event_bytes: int = _setting(65536, kinds.BYTES, "one event")
     max_batch_events: int = _setting(1000, kinds.COUNT, "events in one POST")
     max_body_bytes: int = _setting(4 * 2**20, kinds.BYTES, "the body of one POST")
+    max_waiting_events: int = _setting(20000, kinds.COUNT, "events that may wait for Redis to take them")
+    max_waiting_bytes: int = _setting(64 * 2**20, kinds.BYTES, "their data")
     publish_rate: float = _setting(0.0, kinds.RATE, "events a second of one publish key; 0 is no limit")
     publish_burst: int = _setting(1000, kinds.COUNT, "events of one publish key at once, where there is a rate")
     max_buffer_bytes: int = _setting(262144, kinds.BYTES, "waiting for one client before it counts as behind")
@@ -205,6 +209,10 @@ _RULES = (
           "GATEWAY_MAX_BUFFER_BYTES: must be at least twice GATEWAY_MAX_EVENT_BYTES"),
     _Rule("max_body_bytes max_event_bytes", lambda s: s.max_body_bytes < s.max_event_bytes,
           "GATEWAY_MAX_BODY_BYTES: must be at least GATEWAY_MAX_EVENT_BYTES"),
+    _Rule("max_waiting_events max_batch_events", lambda s: s.max_waiting_events < s.max_batch_events,
+          "GATEWAY_MAX_WAITING_EVENTS: must be at least GATEWAY_MAX_BATCH_EVENTS"),
+    _Rule("max_waiting_bytes max_body_bytes", lambda s: s.max_waiting_bytes < s.max_body_bytes,
+          "GATEWAY_MAX_WAITING_BYTES: must be at least GATEWAY_MAX_BODY_BYTES"),
     _Rule("publish_rate publish_burst max_batch_events",
           lambda s: s.publish_rate and s.publish_burst < s.max_batch_events,
           "GATEWAY_PUBLISH_BURST: must be at least GATEWAY_MAX_BATCH_EVENTS, or a whole batch could never be taken"),

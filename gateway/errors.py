@@ -14,6 +14,7 @@ GatewayError
 ├── Conflict            409
 ├── RateLimited         429  carries `retry_after`
 ├── BrokerUnavailable   503  carries `retry_after`
+│   └── Overloaded      503  carries `retry_after`
 ├── NoGateway           502  what a client found at an address
 ├── KeysUnavailable     503  carries `retry_after`
 └── AtCapacity          503  carries `retry_after`
@@ -171,6 +172,13 @@ class BrokerUnavailable(GatewayError):
 
     def __init__(self, detail: str = "", *, field: str | None = None, retry_after: float | None = 1.0) -> None:
         super().__init__(detail, field=field, retry_after=retry_after)
+
+
+class Overloaded(BrokerUnavailable):
+    """More is to be published than the broker takes. Nothing of it was stored."""
+
+    slug = "overloaded"
+    title = "Too much is waiting to be published"
 
 
 class NoGateway(GatewayError):

@@ -68,10 +68,13 @@ class BrokerStats:
     reconnects  links that were up, and were lost
     garbage     messages, and entries of histories, that were no events
     probe       seconds from the sending of a probe until it was heard
+    waiting_…   events that are to be published and wait for a call, and the bytes of their data: now, not since start
     """
 
     reconnects: int = 0
     garbage: int = 0
+    waiting_events: int = 0
+    waiting_bytes: int = 0
     probe: Distribution = field(default_factory=lambda: Distribution(*PROBE_BUCKETS))
 
 

@@ -33,7 +33,7 @@ PUBLISH_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 KINDS = ("user", "broadcast", "topic")
-TAKEN = ("accepted", "unavailable")
+TAKEN = ("accepted", "unavailable", "overloaded")
 REFUSALS = (
     "max_connections",
     "descriptors",

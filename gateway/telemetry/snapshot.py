@@ -113,6 +113,9 @@ class Snapshot(Collector):
         yield GaugeMetricFamily(
             "gateway_broker_warnings", "Faults of how the broker is set up; /readyz names them", warnings
         )
+        waiting, size = sum(stats.waiting_events for stats in each), sum(stats.waiting_bytes for stats in each)
+        yield GaugeMetricFamily("gateway_publish_waiting_events", "Events that wait for Redis to take them", waiting)
+        yield GaugeMetricFamily("gateway_publish_waiting_bytes", "Bytes of their data", size)
         yield CounterMetricFamily("gateway_heals", "Healings after a lost link", heals)
         yield CounterMetricFamily("gateway_broker_garbage", "Messages that were no events", garbage)
         yield histogram(

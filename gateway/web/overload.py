@@ -28,16 +28,14 @@ class Reason(NamedTuple):
 
 
 class Overload:
+    """`most` is the number of streams that this process may have, by its setting and by its descriptors."""
+
     def __init__(self, streams: Callable[[], int], settings: Settings) -> None:
         self.lagging = Lagging(settings.ready_max_lag)
         self._streams = streams
         self._max_connections = settings.max_connections
+        self.most = min(settings.max_connections or math.inf, descriptors() - DESCRIPTORS_BESIDES)
         self._full = False
-
-    @property
-    def most(self) -> float:
-        """Streams that this process may have, by its setting and by its descriptors."""
-        return min(self._max_connections or math.inf, descriptors() - DESCRIPTORS_BESIDES)
 
     def reasons(self) -> Iterator[Reason]:
         count, most = self._streams(), self.most

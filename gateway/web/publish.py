@@ -15,7 +15,7 @@ from aiohttp import web
 from .. import channels
 from ..auth.identity import Publisher
 from ..broker.base import Publication, Receipt
-from ..errors import BrokerUnavailable, GatewayError, InvalidEvent, InvalidRequest, TooLarge
+from ..errors import BrokerUnavailable, GatewayError, InvalidEvent, InvalidRequest, Overloaded, TooLarge
 from ..events import PUBLISHER_ID, SSEEvent
 from . import answers, bodies, publish_log
 from .auth import publisher_of
@@ -121,6 +121,9 @@ async def _to_broker(gateway: Gateway, items: list[Publication], kind: str) -> l
         receipts = await gateway.relays.publish(items) if items else []
         outcome = "accepted"
         return receipts
+    except Overloaded:
+        outcome = "overloaded"
+        raise
     except BrokerUnavailable as error:
         raise BrokerUnavailable(f"{error.detail}; whether it was stored is not known") from error
     finally:

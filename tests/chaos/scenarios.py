@@ -24,7 +24,7 @@ from proxy import Proxy
 from sentinels import Service
 from servers import GatewayProcess, until
 
-from gateway.broker.redis.broker import READS_AT_ONCE
+from gateway.broker.redis.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +297,7 @@ async def mid_subscribe_leavers(scale: Scale) -> Verdict:
             for start in range(0, leavers, 50):
                 await asyncio.gather(*(visit(s, f"leaver{start + n}") for n in range(50)))
             await until(lambda: subscriptions_are(admin, s), within=30, what="only the fleet's channels are left")
-            pool = READS_AT_ONCE + 2  # connections to Redis that stay open, to be used again
+            pool = Bounds().reads + 2  # connections to Redis that stay open, to be used again
             await until(
                 lambda: open_descriptors(s.gateways[0].pid) <= descriptors + pool,
                 within=30,

@@ -18,15 +18,12 @@ from ...ids import EventId
 from ..base import BrokerStats, Listener, Page, Publication, Receipt, Touched
 from ..history import MEMORY_OF_LAST, Horizon, Slice, page
 from . import connect
+from .bounds import Bounds
 from .envelope import stored
 from .examine import RULES, examined
 from .link import Link
 from .partitions import Agreement
 from .publisher import Policy, RedisPublisher, script
-
-READS_AT_ONCE = 8
-PAGE_BYTES = 262_144
-"""Of one channel, in one read: as much as a connection's socket is given at once by default."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,8 +39,9 @@ class RedisBroker:
         policy: Policy | None = None,
         timeout: float = 1.5,
         agreement: Agreement | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
-        policy, sharded = policy or Policy(), agreement is not None
+        policy, sharded, bounds = policy or Policy(), agreement is not None, bounds or Bounds()
         self._agreement = agreement
         self.retention = policy.retention
         self.stats = BrokerStats()
@@ -51,10 +49,13 @@ class RedisBroker:
         self._ttl_ms = int(policy.ttl * 1000)
         self._timeout = timeout
         self._client = connect.client(route, timeout=timeout)
-        self._publisher = RedisPublisher(self._client, self._keys, policy, timeout=timeout, sharded=sharded)
+        self._publisher = RedisPublisher(
+            self._client, self._keys, policy, timeout=timeout, sharded=sharded, bounds=bounds, stats=self.stats
+        )
         self._read = self._client.register_script(script("tip", "read"))
         self._probe_script = self._client.register_script(script("tip", "probe", sharded=sharded))
-        self._reading = asyncio.Semaphore(READS_AT_ONCE)
+        self._reading = asyncio.Semaphore(bounds.reads)
+        self._page_bytes = bounds.page_bytes
         self._warnings: list[str] = []
         self.link = Link(route, self._keys, uuid4().hex[:12], self, self.stats, sharded=sharded)
 
@@ -150,7 +151,9 @@ class RedisBroker:
         async with self._reading:
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = await self._read(keys=keys, args=[str(after), limit, self._ttl_ms, PAGE_BYTES, memory_ms])
+                    answer = await self._read(
+                        keys=keys, args=[str(after), limit, self._ttl_ms, self._page_bytes, memory_ms]
+                    )
             except (RedisError, OSError, TimeoutError) as error:
                 raise _unavailable(error) from error
         tip, epoch, now, beyond = answer[:4]

@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ...channels import Keys
-from ...errors import BrokerUnavailable
+from ...errors import BrokerUnavailable, Overloaded
 from ...ids import EventId
-from ..base import Publication, Receipt
+from ..base import BrokerStats, Publication, Receipt
 from ..history import MEMORY_OF_LAST
+from .bounds import Bounds
 
 JOURNAL_LENGTH = 100_000
 EVENTS_PER_CALL = 256
-MAX_WAITING = 20_000
 
 
 def script(*names: str, sharded: bool = False) -> str:
@@ -57,28 +57,44 @@ class Policy:
 @dataclass(slots=True)
 class _Waiting:
     items: Sequence[Publication]
+    size: int
     answer: asyncio.Future[list[Receipt]]
 
 
 class RedisPublisher:
-    """Publishes lists of events, each list atomically and in order. `timeout` (s) bounds each call in all."""
+    """Publishes lists of events, each list atomically and in order. `timeout` (s) bounds each call in all.
 
-    def __init__(self, client: Redis, keys: Keys, policy: Policy, *, timeout: float, sharded: bool = False) -> None:
+    What waits is in `stats`.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        policy: Policy,
+        *,
+        timeout: float,
+        sharded: bool = False,
+        bounds: Bounds | None = None,
+        stats: BrokerStats | None = None,
+    ) -> None:
         self._keys = keys
         self._policy = policy.argv()
         self._timeout = timeout
         self._script = client.register_script(script("publish", sharded=sharded))
+        self._bounds = bounds or Bounds()
+        self._stats = stats or BrokerStats()
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_events = 0
         self._lane: asyncio.Task[None] | None = None
 
     async def publish(self, items: Sequence[Publication]) -> list[Receipt]:
-        """Raises `BrokerUnavailable` when there is no answer in time, or too much waits already."""
-        if self._waiting_events + len(items) > MAX_WAITING:
-            raise BrokerUnavailable(f"more than {MAX_WAITING} events are waiting for Redis")
-        waiting = _Waiting(items, asyncio.get_running_loop().create_future())
+        """Raises `BrokerUnavailable` when there is no answer in time, and `Overloaded` when too much waits already."""
+        size = sum([len(event.data_json) for _, event, _ in items])
+        self._make_sure_of_room(len(items), size)
+        waiting = _Waiting(items, size, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        self._waiting_events += len(items)
+        self._stats.waiting_events += len(items)
+        self._stats.waiting_bytes += size
         if self._lane is None or self._lane.done():
             self._lane = asyncio.create_task(self._run(), name="redis-publish")
         try:
@@ -86,6 +102,13 @@ class RedisPublisher:
                 return await waiting.answer
         except TimeoutError:
             raise BrokerUnavailable(f"Redis did not answer a publish within {self._timeout:g} s") from None
+
+    def _make_sure_of_room(self, events: int, size: int) -> None:
+        stats, bounds = self._stats, self._bounds
+        if stats.waiting_events + events > bounds.waiting_events:
+            raise Overloaded(f"{bounds.waiting_events} events may wait for Redis (GATEWAY_MAX_WAITING_EVENTS)")
+        if stats.waiting_bytes + size > bounds.waiting_bytes:
+            raise Overloaded(f"{bounds.waiting_bytes} bytes may wait for Redis (GATEWAY_MAX_WAITING_BYTES)")
 
     async def close(self) -> None:
         if self._lane is not None:
@@ -114,7 +137,8 @@ class RedisPublisher:
         size = 0
         while self._waiting and (not taken or size + len(self._waiting[0].items) <= EVENTS_PER_CALL):
             waiting = self._waiting.popleft()
-            self._waiting_events -= len(waiting.items)
+            self._stats.waiting_events -= len(waiting.items)
+            self._stats.waiting_bytes -= waiting.size
             if not waiting.answer.done():
                 taken.append(waiting)
                 size += len(waiting.items)

@@ -14,6 +14,7 @@ from servers import until
 from structlog.typing import EventDict
 
 from gateway.broker.redis import RedisBroker
+from gateway.broker.redis.bounds import Bounds
 from gateway.broker.redis.publisher import Policy
 from gateway.broker.redis.routes import route
 from gateway.broker.redis.urls import NO_FILES, Files
@@ -46,9 +47,11 @@ async def running(
 
 
 @asynccontextmanager
-async def idle(url: str, prefix: str = PREFIX, *, timeout: float = 1.5) -> AsyncIterator[RedisBroker]:
+async def idle(
+    url: str, prefix: str = PREFIX, *, timeout: float = 1.5, bounds: Bounds | None = None
+) -> AsyncIterator[RedisBroker]:
     """A broker that was not started: it can publish and read, and has no link."""
-    broker = RedisBroker(route(url), prefix=prefix, timeout=timeout)
+    broker = RedisBroker(route(url), prefix=prefix, timeout=timeout, bounds=bounds)
     try:
         yield broker
     finally:

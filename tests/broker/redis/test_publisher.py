@@ -16,7 +16,8 @@ from servers import HOST, RedisServer, free_port, until
 
 from gateway.broker.base import Receipt
 from gateway.broker.redis import publisher
-from gateway.errors import BrokerUnavailable
+from gateway.broker.redis.bounds import Bounds
+from gateway.errors import BrokerUnavailable, Overloaded
 from gateway.ids import START, EventId
 
 TIMEOUT = 0.5
@@ -258,31 +259,47 @@ async def test_large_events_make_small_pages(redis_server: RedisServer) -> None:
 
 async def test_no_more_than_so_many_wait(redis_server: RedisServer) -> None:
     """Beyond a number of waiting events the next one is refused at once; the others are not forgotten."""
-    async with Redis.from_url(redis_server.url) as redis, idle(redis_server.url, timeout=TIMEOUT) as broker:
+    bounds, size = Bounds(waiting_events=2_000), 200
+    async with (
+        Redis.from_url(redis_server.url) as redis,
+        idle(redis_server.url, timeout=TIMEOUT, bounds=bounds) as broker,
+    ):
         await publish(broker, ALICE, 0)
         redis_server.pause()
-        size = publisher.MAX_WAITING // 10
         calls = [asyncio.create_task(publish(broker, ALICE, *range(size)))]
         await asyncio.sleep(0)
-        await until(lambda: not broker_waits(broker), what="the first is under way")
+        await until(lambda: not broker.stats.waiting_events, what="the first is under way")
         calls += [asyncio.create_task(publish(broker, ALICE, *range(size))) for _ in range(10)]
-        await until(lambda: broker_waits(broker) == publisher.MAX_WAITING, what="ten wait")
+        await until(lambda: broker.stats.waiting_events == bounds.waiting_events, what="ten wait")
         before = time.monotonic()
-        with pytest.raises(BrokerUnavailable, match="waiting"):
+        with pytest.raises(Overloaded, match="GATEWAY_MAX_WAITING_EVENTS"):
             await publish(broker, ALICE, 1)
         assert time.monotonic() - before < TIMEOUT / 2
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(answer) for answer in answers} == {BrokerUnavailable}
         redis_server.resume()
         await publish(broker, ALICE, 1)
-        assert broker_waits(broker) == 0
+        assert (broker.stats.waiting_events, broker.stats.waiting_bytes) == (0, 0)
         assert (await redis.xlen(f"{PREFIX}:journal") - 2) % size == 0  # what was given up was taken whole, or not
 
 
-def broker_waits(broker: Any) -> int:
-    """How many events wait for the call under way."""
-    waits: int = broker._publisher._waiting_events
-    return waits
+async def test_no_more_than_so_many_bytes_wait(redis_server: RedisServer) -> None:
+    """Few events may be large: what they take is bounded too, and whoever waits already is served."""
+    bounds, large = Bounds(waiting_bytes=10_000), "x" * 2_998
+    async with idle(redis_server.url, timeout=20, bounds=bounds) as broker:
+        await publish(broker, ALICE, 0)
+        redis_server.pause()
+        calls = [asyncio.create_task(publish(broker, ALICE, large))]
+        await asyncio.sleep(0)
+        await until(lambda: not broker.stats.waiting_events, what="the first is under way")
+        calls += [asyncio.create_task(publish(broker, ALICE, large)) for _ in range(3)]
+        await until(lambda: broker.stats.waiting_bytes == 9_000, what="three wait")
+        with pytest.raises(Overloaded, match="GATEWAY_MAX_WAITING_BYTES"):
+            await publish(broker, ALICE, large)
+        calls.append(asyncio.create_task(publish(broker, ALICE, "x" * 900)))
+        redis_server.resume()
+        assert len(await asyncio.gather(*calls)) == 5
+        assert (broker.stats.waiting_events, broker.stats.waiting_bytes) == (0, 0)
 
 
 async def test_closed_while_they_wait(redis_server: RedisServer) -> None:
