@@ -99,8 +99,8 @@ class NginxServer:
 
     @property
     def certificate(self) -> Path:
-        """With the overlay `tls`: to be believed in, since nobody else signed it."""
-        return self._directory / "fullchain.pem"
+        """With the overlay `tls`: of the authority to believe in."""
+        return self._directory / "test-CA.pem"
 
     @property
     def log(self) -> str:

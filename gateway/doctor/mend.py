@@ -22,13 +22,13 @@ CACHE = (
 )
 VERSION = (f"nginx, {_STREAMS}: proxy_http_version 1.1;",)
 SILENCE = (
-    f"nginx, {_STREAMS}: proxy_read_timeout 45s; (three heartbeats)",
+    f"nginx, {_STREAMS}: proxy_read_timeout 65s; (four heartbeats, and longer than a poll)",
     "HAProxy: timeout server 45s, timeout client 45s. AWS: the load balancer's idle timeout 60 s. "
     "Envoy: stream_idle_timeout: 45s",
     "or, at the gateway, more heartbeats: GATEWAY_HEARTBEAT_INTERVAL, a third of what the proxy waits",
 )
 LIMIT = (
-    f"nginx, {_STREAMS}: proxy_read_timeout 45s; which counts silence only",
+    f"nginx, {_STREAMS}: proxy_read_timeout 65s; which counts silence only",
     "Envoy: timeout: 0s of the route. Google Cloud: timeoutSec: 86400 of the backend service. "
     "Traefik: respondingTimeouts.writeTimeout: 0",
 )

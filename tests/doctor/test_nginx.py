@@ -75,13 +75,13 @@ async def test_caching() -> None:
 
 async def test_an_idle_cut() -> None:
     """A proxy that bears silence for less than the time between two heartbeats."""
-    wrong = {"proxy_read_timeout 45s;": "proxy_read_timeout 2s;"}
+    wrong = {"proxy_read_timeout 65s;": "proxy_read_timeout 2s;"}
     async with served() as gateway, NginxServer(gateway.port, replace=wrong) as nginx:
         found = await examined(nginx.url, internal=gateway.url, idle=6)
     assert findings(found) == {"idle"}
     assert "a quiet stream was cut after 2." in found["idle"].says
     assert "silence is not borne for longer" in found["idle"].says
-    assert "proxy_read_timeout 45s;" in mends(found["idle"])
+    assert "proxy_read_timeout 65s;" in mends(found["idle"])
 
 
 async def test_a_lost_cursor(impatient: None) -> None:
