@@ -202,7 +202,9 @@ def the_client_takes_little_of_the_broker(found: Import) -> str | None:
 
 def the_client_loads_what_it_uses(found: Import) -> str | None:
     users = ("client", "bench", "cli")  # the doctor is itself imported when it is called
-    if layer(found.importer) in users and within(found.target, *TRANSPORTS) and not found.deferred:
+    if within(found.importer, *TRANSPORTS) or found.deferred:
+        return None
+    if layer(found.importer) in users and within(found.target, *TRANSPORTS):
         return f"{', '.join(TRANSPORTS)}: imported when one is used, inside a function"
     return None
 

@@ -54,14 +54,17 @@ def _check_signature(shown: tokens.Unverified, keys: Sequence[Key]) -> None:
     if not any(shown.algorithm in key.algorithms for key in keys):
         raise NotAuthenticated("the token's alg is not one that is accepted here", reason="algorithm")
     if not any(key.verifies(shown.algorithm, shown.signed, shown.signature) for key in keys):
-        raise NotAuthenticated("the token's signature does not verify", reason="signature")
+        raise NotAuthenticated(
+            "the token's signature does not verify: it was signed with another key than this gateway's",
+            reason="signature",
+        )
 
 
 def _check_time(claims: dict[str, Any], now: float) -> None:
     if (expires_at := _moment(claims, "exp")) is None:
         raise NotAuthenticated("the token needs an exp, the seconds since the epoch at which it ends", reason="claims")
     if expires_at <= now:
-        raise NotAuthenticated("the token has expired; get a new one", reason="expired")
+        raise NotAuthenticated(f"the token has expired, {now - expires_at:.0f} s ago; get a new one", reason="expired")
     for name in ("nbf", "iat"):
         since = _moment(claims, name)
         if since is not None and since > now + LEEWAY:

@@ -13,7 +13,6 @@ import aiohttp
 
 from .. import channels
 from ..client import answers
-from ..client.address import unreachable
 from ..setting_kinds import hide_password
 from .common import DEFAULT_URL, Commands, Stop, declare, settings_of
 
@@ -91,6 +90,8 @@ def _path(args: argparse.Namespace) -> str:
 
 async def _post(base: str, path: str, event: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The gateway's answer to `event`. Raises `Stop` with a line that says what to do."""
+    from ..client.http import in_words
+
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     there = hide_password(base)
     try:
@@ -102,13 +103,13 @@ async def _post(base: str, path: str, event: dict[str, Any], key: str | None) ->
             kind, reason = response.headers.get("Content-Type"), response.reason or ""
     except aiohttp.ClientConnectorError as error:
         raise Stop(
-            f"{there}: {unreachable(error.os_error)}; start a gateway there with `gateway serve --dev`, "
+            f"{there}: {in_words(error)}; start a gateway there with `gateway serve --dev`, "
             "or give another address with --url or GATEWAY_PUBLISHER_URL"
         ) from None
     except TimeoutError:
         raise Stop(f"{there}: no answer within {PUBLISH_BUDGET.total:g} s") from None
-    except (aiohttp.ClientError, ValueError) as error:
-        raise Stop(f"{there}: {type(error).__name__}: {hide_password(str(error))}") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise Stop(f"{there}: {in_words(error)}; is it a gateway's address and port?") from None
 
     if not 200 <= status < 300:
         raise Stop(f"{there}: {_refusal(status, reason, answers.problem(kind, body), key)}")

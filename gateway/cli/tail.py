@@ -82,8 +82,10 @@ async def _tail(args: argparse.Namespace) -> int:
                 left = left and left - 1
                 if left == 0:
                     return 0
+    except Stop:
+        raise
     except GatewayError as error:
-        raise error if isinstance(error, Stop) else Stop(_advice(error, args.url)) from None
+        raise Stop(_advice(error, args.url, with_token=token is not None)) from None
     raise Stop(f"{args.url}: {told.last.reason}")
 
 
@@ -139,16 +141,17 @@ def _as_json(event: Event) -> str:
 def _not_there(reason: str, url: str) -> str:
     if reason.startswith("cannot connect"):
         return f"{url}: {reason}; start a gateway there with `gateway serve --dev`, or give another --url"
+    if "HTTP" in reason or "without an answer" in reason:
+        return f"{url}: {reason}; is it a gateway's address and port?"
     return f"{url}: {reason}"
 
 
-def _advice(error: GatewayError, url: str) -> str:
+def _advice(error: GatewayError, url: str, *, with_token: bool) -> str:
     match error:
+        case NotAuthenticated() if with_token:
+            return f"{url}: 401 {error}; `gateway token --user 42` makes one, with this gateway's GATEWAY_JWT_SECRET"
         case NotAuthenticated():
-            return (
-                f"{url}: 401 {error}; give --token (`gateway token --user 42` makes one), or --user with the gateway's "
-                "GATEWAY_JWT_SECRET"
-            )
+            return f"{url}: 401 {error}; give --token, or set the gateway's GATEWAY_JWT_SECRET here too beside --user"
         case NotAllowed():
             return f"{url}: 403 {error}; take a token with these topics (`gateway token --topics`), or other --topic"
         case NoGateway():

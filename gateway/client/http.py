@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import aiohttp
 from yarl import URL
 
@@ -22,6 +24,7 @@ from ..errors import (
 )
 from ..events import SSEEvent
 from . import address, answers
+from .address import unreachable
 from .perloop import PerLoop
 
 _ANSWERS: tuple[type[GatewayError], ...] = (
@@ -59,7 +62,7 @@ class HttpTransport:
             finally:
                 response.release()  # not `async with`, which would first wait for a body that nobody reads
         except (aiohttp.ClientError, OSError) as error:
-            raise BrokerUnavailable(_without_url(error), retry_after=None) from None
+            raise BrokerUnavailable(in_words(error), retry_after=None) from None
         if response.status != 202:
             raise _refusal(response, answer)
 
@@ -102,7 +105,17 @@ def _refusal(response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
     return InvalidRequest(f"HTTP {status}, not 202: is GATEWAY_PUBLISHER_URL the gateway's address?")
 
 
-def _without_url(error: Exception) -> str:
-    """The error in one line. A response error's own text quotes the URL, which holds the user id."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return " ".join(f"{type(error).__name__}: {text}".split())[: answers.MAX_TEXT]
+def in_words(error: BaseException) -> str:
+    """Why there was no answer, in a few words, and without the URL, which may name a user."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return unreachable(error.os_error)
+        case aiohttp.ServerDisconnectedError():
+            return "the connection was closed without an answer"
+        case aiohttp.ClientPayloadError():
+            return "the connection was cut"
+        case aiohttp.ClientResponseError():
+            return "what answers there does not speak HTTP"
+        case OSError() if error.errno is not None and error.errno > 0:
+            return os.strerror(error.errno)
+    return " ".join((str(error) or type(error).__name__).split())[: answers.MAX_TEXT]

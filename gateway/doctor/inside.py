@@ -7,7 +7,7 @@ import time
 
 import aiohttp
 
-from ..client.address import unreachable
+from ..client.http import in_words
 from ..errors import BrokerUnavailable, GatewayError, NotAllowed, NotAuthenticated
 from . import mend
 from .deployment import Deployment
@@ -32,6 +32,8 @@ async def _readiness(deployment: Deployment) -> Check:
     status, body = await _get(deployment, where, "/readyz")
     if status is None and deployment.internal is not None:
         raise CannotExamine(f"--internal {where}: {body.decode()}; is it the address of publishers and operators?")
+    if status is None:
+        raise CannotExamine(f"{where}: {body.decode()}; is it the address and port of a gateway, or of its proxy?")
     try:
         said = json.loads(body)
         reasons = [str(reason) for reason in said.get("reasons", [])]
@@ -64,10 +66,10 @@ async def _get(deployment: Deployment, base: str, path: str) -> tuple[int | None
     try:
         async with deployment.session.get(base + path, timeout=timeout, allow_redirects=False) as answer:
             return answer.status, await answer.content.read(65_536)
-    except aiohttp.ClientConnectorError as error:
-        return None, unreachable(error.os_error).encode()
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return None, type(error).__name__.encode()
+    except TimeoutError:
+        return None, f"no answer within {ASKED_WITHIN:g} s".encode()
+    except (aiohttp.ClientError, OSError) as error:
+        return None, in_words(error).encode()
 
 
 def token(deployment: Deployment, needed: float) -> Check:

@@ -89,7 +89,7 @@ async def _subscriber(request: web.Request, gateway: Gateway) -> Subscriber:
         return await _of_token(gateway, token)
     if gateway.settings.dev:
         return _developer(request)
-    raise NotAuthenticated(f"send a token as 'Authorization: Bearer …' or in the cookie {COOKIE}")
+    raise NotAuthenticated(_how_to_come(request))
 
 
 async def _publisher(request: web.Request, gateway: Gateway) -> Publisher:
@@ -101,13 +101,26 @@ async def _publisher(request: web.Request, gateway: Gateway) -> Publisher:
     if shown is not None and gateway.publisher_tokens is not None and shown.count(".") == 2:
         publisher = await gateway.publisher_tokens.believe(shown)
         if not publisher.scopes:  # a subscriber's; its sub is a user, whom no log line names
-            raise NotAllowed("the token has no scope to publish anything")
+            raise NotAllowed("the token has no scope to publish anything: send a publish key, or a token with a scope")
         return publisher
     if gateway.settings.dev and (shown is None or not gateway.publish_keys):
         return Publisher("development", ("*",))
     if shown is None:
-        raise NotAuthenticated("send a publish key as 'Authorization: Bearer …'")
-    raise NotAuthenticated("what was sent as 'Authorization: Bearer …' is no publish key", reason="unknown_key")
+        raise NotAuthenticated("send a publish key, one of GATEWAY_PUBLISH_KEYS, as 'Authorization: Bearer …'")
+    raise NotAuthenticated(
+        "what was sent as 'Authorization: Bearer …' is no publish key of this gateway (GATEWAY_PUBLISH_KEYS)",
+        reason="unknown_key",
+    )
+
+
+def _how_to_come(request: web.Request) -> str:
+    """For whoever shows nothing that counts."""
+    told = f"send a token as 'Authorization: Bearer …' or in the cookie {COOKIE}; `gateway token --user 42` makes one"
+    if {"token", "access_token", "jwt"} & request.query.keys():
+        return f"{told}. One in the URL is not taken, since URLs are logged: POST /v1/tickets gives a ticket for it"
+    if "user" in request.query:
+        return f"{told}. The parameter user is for development mode (gateway serve --dev)"
+    return told
 
 
 def _bearer(request: web.Request) -> str | None:

@@ -10,39 +10,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+from ..errors import NotAllowed
 
 REQUEST_HEADERS = "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID"
 RESPONSE_HEADERS = "Heartbeat-Interval, RateLimit, RateLimit-Policy, Retry-After"
 PREFLIGHT_SECONDS = 7200
 """Chromium keeps it no longer. An origin that was taken off the list is refused at once all the same: by the answer."""
+MOST_STRANGERS = 100
+"""Origins that have a line in the log, in the life of a process."""
+LONGEST_SHOWN = 200
+
+log = structlog.get_logger(__name__)
 
 
 class Cors:
-    """`origins` as in the settings: exact ones, which may send cookies, or `*` alone, without."""
+    """`origins` as in the settings: none, exact ones, which may send cookies, or `*` alone, without."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         self._any = origins == ("*",)
         self._origins = frozenset(origins)
+        self._strangers: set[str] = set()
 
     async def grant(self, request: web.Request, response: web.StreamResponse) -> None:
         """A handler of `on_response_prepare`."""
         response.headers.update(self._granted(request))
-        if not self._any:  # what is cached for one origin, or for none, must not be given to another
+        self._note(request)
+        if self._origins and not self._any:  # what is cached for one origin, or for none, is not to be given to another
             response.headers.add("Vary", "Origin")
 
     @web.middleware
     async def preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer the question whether a page may ask, where there is something to ask; a plain OPTIONS is a 405."""
         refusal = request.match_info.http_exception
-        if (
-            request.method != "OPTIONS"
-            or "Access-Control-Request-Method" not in request.headers
-            or not isinstance(refusal, web.HTTPMethodNotAllowed)
-            or not self._granted(request)
-        ):
+        if not _is_preflight(request, refusal) or not self._granted(request):
             return await handler(request)
+        assert isinstance(refusal, web.HTTPMethodNotAllowed)
         headers = {
             "Access-Control-Allow-Methods": ", ".join(sorted(refusal.allowed_methods)),
             "Access-Control-Allow-Headers": REQUEST_HEADERS,
@@ -59,3 +65,34 @@ class Cors:
             "Access-Control-Expose-Headers": RESPONSE_HEADERS,
         }
         return granted if self._any else granted | {"Access-Control-Allow-Credentials": "true"}
+
+    def _note(self, request: web.Request) -> None:
+        """A line for each origin whose pages cannot read what they are answered: in the page there is none to see."""
+        if "Origin" not in request.headers or self._granted(request):
+            return
+        origin = _origin(request)
+        known = origin.partition("://")[2] == request.host or origin in self._strangers
+        if not known and len(self._strangers) < MOST_STRANGERS:
+            self._strangers.add(origin)
+            log.warning("cors.not_granted", origin=origin, setting="GATEWAY_CORS_ORIGINS")
+
+
+def refused(request: web.Request, error: web.HTTPException) -> NotAllowed | None:
+    """What to say to a preflight that nobody answered; None for what is none."""
+    if not _is_preflight(request, error):
+        return None
+    return NotAllowed(f"pages of {_origin(request)} may not ask here: GATEWAY_CORS_ORIGINS names those that may")
+
+
+def _is_preflight(request: web.Request, refusal: web.HTTPException | None) -> bool:
+    """Whether it asks for a page whether that may ask, where there is something to ask."""
+    return (
+        request.method == "OPTIONS"
+        and isinstance(refusal, web.HTTPMethodNotAllowed)
+        and "Origin" in request.headers
+        and "Access-Control-Request-Method" in request.headers
+    )
+
+
+def _origin(request: web.Request) -> str:
+    return request.headers["Origin"][:LONGEST_SHOWN]

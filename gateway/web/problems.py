@@ -11,6 +11,7 @@ from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
 from ..errors import GatewayError, InvalidRequest, NotAuthenticated, RateLimited, TooLarge, TooSlow
+from . import cors
 from .context import GATEWAY
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _of_http(error)
+        refusal = cors.refused(request, error)
+        return _of_http(error) if refusal is None else problem(refusal)
     except ConnectionResetError:  # raised on, aiohttp would log each as an error with a traceback
         return web.Response(status=499, reason="Client Closed Request")
     except Exception:

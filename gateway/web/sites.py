@@ -52,10 +52,10 @@ def application(gateway: Gateway, routes: Iterable[web.RouteDef]) -> web.Applica
     app.on_response_prepare.append(headers.dress)
     if settings.dev:
         app.middlewares.append(refuse_owned_names)
+    cors = Cors(settings.cors_origins)
+    app.on_response_prepare.append(cors.grant)
     if settings.cors_origins:
-        cors = Cors(settings.cors_origins)
         app.middlewares.insert(0, cors.preflight)
-        app.on_response_prepare.append(cors.grant)
     return app
 
 

@@ -112,7 +112,7 @@ async def test_colours_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("answers", "what"),
     [
-        ((refusal(401, "because"),), "URL: 401 because; give --token (`gateway token --user 42` makes one), or --user"),
+        ((refusal(401, "because"),), "URL: 401 because; give --token, or set the gateway's GATEWAY_JWT_SECRET here"),
         ((refusal(403, "because"),), "URL: 403 because; take a token with these topics (`gateway token --topics`), or"),
         ((refusal(400, "because"),), "URL: 400 because"),
         ((page(404),), "URL: 404 text/html, and no event stream: is it the gateway's address?"),

@@ -206,7 +206,7 @@ async def test_other_bodies_are_not_repeated(aiohttp_server: AiohttpServer) -> N
 async def test_nobody_listens() -> None:
     """A refused connection is a failure that may pass."""
     transport = HttpTransport(f"http://127.0.0.1:{unused_port()}")
-    with pytest.raises(BrokerUnavailable, match="ClientConnectorError") as caught:
+    with pytest.raises(BrokerUnavailable, match=r"cannot connect \(Connection refused\)") as caught:
         await transport.send("user:42", EVENT, "key-1")
     assert caught.value.retry_after is None
     await transport.close()
@@ -223,7 +223,7 @@ async def test_an_answer_that_is_not_http() -> None:
     server = await asyncio.start_server(garbage, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     transport = HttpTransport(f"http://127.0.0.1:{port}")
-    with pytest.raises(BrokerUnavailable, match="ClientResponseError: Bad status line") as caught:
+    with pytest.raises(BrokerUnavailable, match="what answers there does not speak HTTP") as caught:
         await transport.send("user:alice", EVENT, "key-1")
     assert "alice" not in str(caught.value)
     await transport.close()

@@ -166,7 +166,8 @@ async def test_refused_subscriber() -> None:
         assert line.startswith("401 Authentication is required: send a token")
         assert line.endswith(hint)
         line = await refused(gateway.url, "--publish-key", KEYS["all"], "--jwt-secret", "x" * 32)
-        assert line == f"401 Authentication is required: the token's signature does not verify{hint}"
+        assert line.startswith("401 Authentication is required: the token's signature does not verify")
+        assert line.endswith(hint)
 
 
 async def test_a_token_that_may_not_read_the_topic() -> None:

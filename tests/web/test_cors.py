@@ -66,11 +66,13 @@ async def test_a_preflight_is_answered(path: str) -> None:
 
 @pytest.mark.parametrize("origin", OTHERS)
 async def test_another_origin_gets_no_grant(origin: str) -> None:
-    """An origin that is not named, or not written exactly so, gets what there is without CORS."""
+    """An origin that is not named, or not written exactly so, is refused, and told what would name it."""
     async with served(cors_origins=(ORIGIN,)) as gateway:
         async with gateway.http.options("/v1/events", headers=asking(origin)) as response:
-            assert response.status == 405
+            assert response.status == 403
             assert not cors(response.headers)
+            detail = (await response.json())["detail"]
+            assert detail == f"pages of {origin} may not ask here: GATEWAY_CORS_ORIGINS names those that may"
         async with gateway.http.get("/livez", headers={"Origin": origin}) as response:
             assert response.status == 200
             assert not cors(response.headers)
@@ -80,9 +82,23 @@ async def test_another_origin_gets_no_grant(origin: str) -> None:
 async def test_without_the_setting_there_is_no_cors(gateway: Served) -> None:
     """Nobody asked for it, so nothing tells of it."""
     async with gateway.http.options("/v1/events", headers=asking()) as response:
-        assert response.status == 405
+        assert response.status == 403
         assert not cors(response.headers)
         assert "Vary" not in response.headers
+    async with gateway.http.options("/v1/events") as response:
+        assert response.status == 405
+
+
+async def test_an_origin_that_is_not_named_is_logged(gateway: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """One for each origin, since the page itself cannot see why; none for pages of this very address."""
+    for origin in ("https://a.example", "https://a.example", "null", gateway.url):
+        async with gateway.http.get("/livez", headers={"Origin": origin}):
+            pass
+    lines = [line for line in capsys.readouterr().out.splitlines() if "cors.not_granted" in line]
+    assert len(lines) == 2
+    assert "https://a.example" in lines[0]
+    assert "GATEWAY_CORS_ORIGINS" in lines[0]
+    assert "null" in lines[1]
 
 
 async def test_any_origin_without_credentials() -> None:

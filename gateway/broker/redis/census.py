@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from ...errors import BrokerUnavailable
 from ..here import Here
 from ..registry import Overloaded, SentAway, Verdict
+from .examine import explained
 from .publisher import script
 from .pulse import Pulse
 from .shards import Shard, Shards
@@ -145,7 +146,7 @@ class Census:
                 else:
                     await self._rest(self._pulse_at)
             except (RedisError, OSError, TimeoutError) as error:
-                self._lost(str(error) or type(error).__name__)
+                self._lost(explained(error))
             except Exception as error:  # an owner that dies leaves every newcomer waiting
                 log.exception("registry.failed")
                 self._lost(repr(error))

@@ -58,6 +58,10 @@ def _version(info: Mapping[str, object]) -> tuple[str, tuple[int, int] | None]:
     return f"Redis {told}", (int(match[1]), int(match[2])) if match else None
 
 
+_REFUSED = re.compile(r"(\[Errno \d+\]|Error \d+ connecting to \S+\.) Connect call failed \([^()]*\)\.?")
+"""As asyncio says it, and as redis-py does."""
+
+
 def explained(error: BaseException, *, tls: bool = False) -> str:
     """An error while connecting (over `tls`), with what to do about it where that is known."""
     text = str(error) or type(error).__name__
@@ -72,6 +76,8 @@ def explained(error: BaseException, *, tls: bool = False) -> str:
             return f"it does not speak TLS there ({error.reason}): use its TLS port, or redis:// in the URL"
         case ssl.SSLError() if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text:
             return f"it wants a certificate ({error.reason}): GATEWAY_REDIS_CERT_FILE and GATEWAY_REDIS_KEY_FILE"
+    if _REFUSED.fullmatch(text):
+        return "nobody listens there (is Redis running, and is GATEWAY_BROKER_URL its address?)"
     if text == CLOSED or text.startswith(NOT_REDIS):
         return f"{text} (does it want TLS? Then the URL begins with rediss://)"
     if "WRONGPASS" in text or "NOAUTH" in text or "invalid password" in text or "without any password" in text:

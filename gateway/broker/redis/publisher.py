@@ -22,6 +22,7 @@ from ...ids import EventId
 from ..base import BrokerStats, Publication, Receipt
 from ..history import MEMORY_OF_LAST
 from .bounds import Bounds
+from .examine import explained
 
 JOURNAL_LENGTH = 100_000
 EVENTS_PER_CALL = 256
@@ -124,7 +125,7 @@ class RedisPublisher:
                 async with asyncio.timeout(self._timeout):
                     receipts = await self._call([item for waiting in taken for item in waiting.items])
             except (RedisError, OSError, TimeoutError) as error:
-                _fail(taken, BrokerUnavailable(f"Redis did not take the event: {_reason(error)}"))
+                _fail(taken, BrokerUnavailable(f"Redis did not take the event: {explained(error)}"))
             except BaseException:
                 _fail(taken, BrokerUnavailable("the publisher is closing"))
                 raise
@@ -171,7 +172,3 @@ def _fail(taken: list[_Waiting], error: BrokerUnavailable) -> None:
     for waiting in taken:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -11,7 +11,7 @@ from yarl import URL
 from ...errors import InvalidRequest, KeptAway, NoGateway, NotAllowed, NotAuthenticated
 from ...event_stream import Endless, Event, EventStreamParser
 from .. import answers
-from ..address import unreachable
+from ..http import in_words
 from .endings import Unavailable
 
 ANSWERS_WITHIN = 15.0
@@ -37,10 +37,8 @@ class HttpStream:
         """
         try:
             data = await self.response.content.readany()
-        except aiohttp.ClientPayloadError:
-            raise Unavailable("the connection was cut") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"the connection broke ({_in_words(error)})") from None
+            raise Unavailable(in_words(error)) from None
         try:
             return self.parser.feed(data) if data else None
         except Endless as error:
@@ -80,11 +78,9 @@ async def open_stream(
     except TimeoutError:
         raise Unavailable(f"no answer within {ANSWERS_WITHIN:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:
-        raise NoGateway(f"{unreachable(error.os_error)}; name its authority in SSL_CERT_FILE") from None
-    except aiohttp.ClientConnectorError as error:
-        raise Unavailable(unreachable(error.os_error)) from None
+        raise NoGateway(f"{in_words(error)}; name its authority in SSL_CERT_FILE") from None
     except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(_in_words(error)) from None
+        raise Unavailable(in_words(error)) from None
     return HttpStream(response, EventStreamParser(last_event_id=last_event_id))
 
 
@@ -111,11 +107,3 @@ def _origin(response: aiohttp.ClientResponse) -> str:
         return str(response.url.join(URL(response.headers["Location"])).origin())
     except ValueError:
         return "somewhere"
-
-
-def _in_words(error: BaseException) -> str:
-    """In a few words, without the URL, which may name a user."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror
-    return " ".join((text or type(error).__name__).split())[: answers.MAX_TEXT]
