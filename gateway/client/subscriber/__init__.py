@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Gap", "State", "Subscription", "Token", "subscribe"]
 
-SILENCE = 45.0
-"""Three heartbeats, as a gateway sends them by default."""
-
 
 def subscribe(
     url: str,
@@ -31,7 +28,7 @@ def subscribe(
     types: Iterable[str] = (),
     last_event_id: str = "",
     user: str | None = None,
-    silence: float = SILENCE,
+    silence: float | None = None,
     on_state: Callable[[State], object] | None = None,
     session: ClientSession | None = None,
 ) -> Subscription:
@@ -51,7 +48,7 @@ def subscribe(
     topics, types  which topics, and of everything only these event types (`order.*`)
     last_event_id  where to begin: an `event.last_event_id` that was kept, or "earliest"; else with what is new
     user           who to be, for a gateway in development mode
-    silence        seconds without a heartbeat after which the connection is taken for dead
+    silence        seconds without a heartbeat after which a connection is dead; 2.5 of the gateway's, if not given
     on_state       called with each `State`
     session        an aiohttp session to use, which stays open
 
@@ -61,7 +58,7 @@ def subscribe(
     token function raises is raised too while there was no stream yet, and tried again later. The loop ends when the
     gateway says that this user is to stay away (204). One task at a time may read.
     """
-    if not silence > 0:
+    if silence is not None and not silence > 0:
         raise ValueError("silence: must be more than 0 seconds")
     return Subscription(
         url_of(url, topics=topics, types=types, user=user),

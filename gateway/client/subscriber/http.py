@@ -20,6 +20,9 @@ ANSWERS_WITHIN = 15.0
 ASKS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 """Not `text/event-stream`: a gateway without room then says so, instead of what an EventSource can bear."""
 
+HEARTBEAT = 15.0
+MOST_HEARTBEAT = 3600.0
+
 _REFUSALS = {error.status: error for error in (InvalidRequest, NotAuthenticated, NotAllowed)}
 
 
@@ -29,6 +32,15 @@ class HttpStream:
     def __init__(self, response: aiohttp.ClientResponse, parser: EventStreamParser) -> None:
         self.response = response
         self.parser = parser
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between two, as the gateway says; its default where it does not."""
+        try:
+            said = float(self.response.headers.get("Heartbeat-Interval", ""))
+        except ValueError:
+            return HEARTBEAT
+        return said if 0 < said < MOST_HEARTBEAT else HEARTBEAT
 
     async def read(self) -> list[Event] | None:
         """The events in what has come by now, or comes next; perhaps none. None when the stream has ended.

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from .http import HttpStream
 
+HEARTBEATS = 2.5
+"""Silence for so many of them is the end of a connection."""
+
 RENEWED_WITHIN = (0.2, 0.7)
 """The part of a token's last seconds in which there is to be another."""
 
@@ -47,7 +50,7 @@ class Subscription:
         credential: Credential,
         *,
         last_event_id: str,
-        silence: float,
+        silence: float | None,
         on_state: Callable[[State], object] | None,
         session: ClientSession | None,
     ) -> None:
@@ -182,13 +185,14 @@ class Subscription:
         now = asyncio.get_running_loop().time()
         if self._renew_at <= now:
             return await self._move_on()
-        silent_at = now + self._silence
+        silence = self._silence or stream.heartbeat * HEARTBEATS
+        silent_at = now + silence
         try:
             async with asyncio.timeout_at(min(self._renew_at, silent_at)):
                 await self._take(stream)
         except TimeoutError:
             if silent_at <= self._renew_at:
-                self._interrupted(f"nothing came for {self._silence:g} s, not even a heartbeat")
+                self._interrupted(f"nothing came for {silence:g} s, not even a heartbeat")
         except Unavailable as error:
             self._interrupted(str(error), error.retry_after)
 

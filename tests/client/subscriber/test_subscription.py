@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from client.subscriber.scripted import RETRY, Answer, Scripted, event, page, position, refusal, scripted, stream
 from servers import HOST, free_port, until
 from structlog.typing import EventDict
@@ -187,6 +188,38 @@ async def test_silence_is_taken_for_death() -> None:
         assert await numbers(events, 1) == [2]
     assert server.cursors == [None, "1-0"]
     assert states[2].reason == "nothing came for 0.2 s, not even a heartbeat"
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("0.2", 0.5), ("soon", 37.5), ("nan", 37.5), ("-1", 37.5), (None, 37.5)])
+async def test_the_gateway_says_how_long_silence_may_be(
+    said: str | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two and a half heartbeats; of its default, if it does not say how often they come."""
+    at: list[float] = []
+    real = asyncio.timeout_at
+
+    def noting(when: float) -> asyncio.Timeout:
+        at.append(when - asyncio.get_running_loop().time())
+        return real(when)
+
+    async def answer(request: Any) -> Any:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if said is not None:
+            response.headers["Heartbeat-Interval"] = said
+        await response.prepare(request)
+        await response.write((position(1) + event(2)).encode())
+        await response.write(event(3).encode())
+        await asyncio.Event().wait()
+        return response
+
+    async with reading(answer) as (_, events):
+        monkeypatch.setattr("gateway.client.subscriber.subscription.asyncio.timeout_at", noting)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                while True:
+                    await anext(events)
+        monkeypatch.undo()
+    assert at[-1] == pytest.approx(seconds, abs=0.1)
 
 
 async def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
