@@ -8,6 +8,7 @@ elsewhere it stands on several legs (`hub/leg.py`), each of which is brought for
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator, Sequence
+from typing import NamedTuple
 
 from .broker.base import Publication, Receipt
 from .broker.spread import Publish
@@ -23,6 +24,16 @@ PARTITIONED = ("user", "topic")
 
 class TooManyPartitions(ValueError):
     """A stream's topics lie in more partitions than one id can tell of."""
+
+
+class Kinds(NamedTuple):
+    """What a stream is made of: one that needs no legs, or some."""
+
+    whole: type[Connection] = Connection
+    leg: type[Leg] = Leg
+
+
+STREAM = Kinds()
 
 
 class Relays:
@@ -88,13 +99,13 @@ class Relays:
         types: Sequence[str] = (),
         unknown: str | None = None,
         encoding: Encoding = EVENT_STREAM,
-        make: type[Connection] = Connection,
+        kinds: Kinds = STREAM,
     ) -> list[tuple[Relay, Connection]]:
         """What a stream of these channels consists of; the first is what it is known by.
 
-        It is in the partition of the first channel that has one, with those that are in each of them. `make` is for one
-        that needs no legs. A position that `cursor` does not tell begins at the tip; with an `unknown` one, all begin
-        at the beginning. Raises `TooManyPartitions`.
+        It is in the partition of the first channel that has one, with those that are in each of them. A position that
+        `cursor` does not tell begins at the tip; with an `unknown` one, all begin at the beginning. Raises
+        `TooManyPartitions`.
         """
         home, by_number = self._divided(listen)
         own = by_number.pop(home)
@@ -102,13 +113,13 @@ class Relays:
             raise TooManyPartitions(f"lie in {len(by_number)} partitions besides the user's; at most {MOST_OTHERS}")
         at, others = (cursor.own, cursor.others) if isinstance(cursor, Positions) else (cursor, {})
         if not by_number:
-            return [(self.each[home], make(own, at, types=types, unknown=unknown, encoding=encoding))]
+            return [(self.each[home], kinds.whole(own, at, types=types, unknown=unknown, encoding=encoding))]
         legs = Legs()
-        first = Leg(legs, home, own, at, types=types, unknown=unknown, encoding=encoding)
+        first = kinds.leg(legs, home, own, at, types=types, unknown=unknown, encoding=encoding)
         made: list[tuple[Relay, Connection]] = [(self.each[home], first)]
         for number, names in sorted(by_number.items()):
             other = START if at == START else others.get(number)
-            made.append((self.each[number], Leg(legs, number, names, other, types=types, encoding=encoding)))
+            made.append((self.each[number], kinds.leg(legs, number, names, other, types=types, encoding=encoding)))
         return made
 
     def _divided(self, listen: Sequence[str]) -> tuple[int, dict[int, list[str]]]:

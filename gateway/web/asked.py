@@ -13,10 +13,12 @@ from ..errors import InvalidEvent, InvalidRequest, NotAllowed
 from ..hub import Connection
 from ..ids import START, EventId, Positions, parse_cursor, parse_positions
 from ..relay import Relay
-from ..relays import TooManyPartitions
+from ..relays import STREAM, Kinds, TooManyPartitions
 from .context import GATEWAY, Gateway
 from .forms import Form
-from .poll import Poll
+from .poll import Poll, PollLeg
+
+POLL = Kinds(Poll, PollLeg)
 
 _TYPES = re.compile(r"[A-Za-z0-9_.:-]{1,128}(\.\*)?|\*", re.ASCII)
 
@@ -36,17 +38,13 @@ def over(request: web.Request, listen: list[str], form: Form) -> list[tuple[Rela
     types, (cursor, unknown) = _types(request, gateway.settings), _cursor(request, gateway)
     if gateway.catalogue is not None:
         types = gateway.catalogue.expanded(types)
-    make = Connection if form.wait is None else Poll
+    kinds = STREAM if form.wait is None else POLL
     try:
-        made = gateway.relays.connections(
-            listen, cursor, types=types, unknown=unknown, encoding=form.encoding, make=make
+        return gateway.relays.connections(
+            listen, cursor, types=types, unknown=unknown, encoding=form.encoding, kinds=kinds
         )
     except TooManyPartitions as error:
         raise InvalidRequest(f"the topics {error}: ask for some in a stream of their own", field="topic") from None
-    if form.wait is not None and len(made) > 1:
-        problem = "lies in another partition than the user, where a long poll cannot read too: ask for a stream"
-        raise InvalidRequest(problem, field="topic")
-    return made
 
 
 def _cursor(request: web.Request, gateway: Gateway) -> tuple[EventId | Positions | None, str | None]:

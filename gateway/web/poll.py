@@ -11,14 +11,14 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from aiohttp import web
 
 from ..auth.identity import Subscriber
 from ..errors import BrokerUnavailable
-from ..hub import Connection, State
-from ..ids import START
+from ..hub import Connection, Leg, State
 from ..relay import Relay
 from .context import Gateway
 
@@ -26,32 +26,45 @@ CATCH_UP_WITHIN = 2.0
 """Seconds for reading what there is already, however short a client would wait for what there is not."""
 
 
-class Poll(Connection):
-    """A connection without a socket. `gap` is the first that it was told."""
+class _Collecting(Connection):
+    """A connection without a socket: what it is given goes to a `Collected`, its guide."""
 
-    __slots__ = ("gap",)
-
-    gap: Mapping[str, object] | None
+    __slots__ = ()
 
     def collect_in(self, collected: Collected) -> None:
-        self.gap = None
         self.guide = collected
         self.attach(collected, chunked=False)
 
     def tell(self, event_type: str, data: Mapping[str, object], retry: int | None = None) -> None:
-        if event_type == "gateway.gap" and self.gap is None:
-            self.gap = data
-            self.wake()
+        if event_type == "gateway.gap" and isinstance(self.guide, Collected):
+            self.guide.take_gap(data)
 
     def put(self, body: bytes) -> None:
         """The rest of the gateway's own words mean nothing to whoever gets an answer and the cursor with it."""
 
 
+class Poll(_Collecting):
+    """One that needs no legs."""
+
+    __slots__ = ()
+
+
+class PollLeg(_Collecting, Leg):
+    """One of several, over several partitions."""
+
+    __slots__ = ()
+
+
+Parts: TypeAlias = "Sequence[tuple[Relay, Connection]]"
+"""What a poll consists of, a `Poll` or several of `PollLeg`; the first is what it is known by."""
+
+
 class Collected:
-    """Sink and guide of a `Poll`. `enough` is set when there is something to answer."""
+    """Sink and guide of a poll. `enough` is set when there is something to answer; `gap` is the first that was told."""
 
     def __init__(self) -> None:
         self.enough = asyncio.Event()
+        self.gap: Mapping[str, object] | None = None
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -62,6 +75,10 @@ class Collected:
 
     def get_write_buffer_size(self) -> int:
         return self._size
+
+    def take_gap(self, data: Mapping[str, object]) -> None:
+        self.gap = self.gap or data
+        self.enough.set()
 
     def wake(self) -> None:
         """There is more than it may hold, or the connection was closed."""
@@ -80,37 +97,42 @@ class Full(Exception):
     """There is more than one answer may hold."""
 
 
-async def answer(gateway: Gateway, subscriber: Subscriber, relay: Relay, poll: Poll, wait: float) -> web.Response:
+async def answer(gateway: Gateway, subscriber: Subscriber, parts: Parts, wait: float) -> web.Response:
     """What comes after the poll's cursor, as soon as there is something, or after `wait` seconds.
 
-    The poll is positioned. Raises `BrokerUnavailable` when there is nothing to say, not even where it stands.
+    Its parts are positioned. Raises `BrokerUnavailable` when there is nothing to say, not even where it stands.
     """
     began = asyncio.get_running_loop().time()
     left = subscriber.seconds_left(time.time())
     ends = began + (math.inf if left is None else max(left, 0))
     until = min(began + wait, ends)
     collected = Collected()
-    poll.collect_in(collected)
+    for _, each in parts:
+        assert isinstance(each, _Collecting)
+        each.collect_in(collected)
     with contextlib.suppress(Full, TimeoutError):
         async with asyncio.timeout_at(min(max(until, began + CATCH_UP_WITHIN), ends)):
-            await relay.catch_up(poll, collected.full)
-    if poll.close_reason is None:
+            for relay, each in parts:
+                await relay.catch_up(each, collected.full)
+    if all(each.close_reason is None for _, each in parts):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await collected.enough.wait()
-    relay.hub.flush()
-    if poll.state is State.LIVE and poll.cursor is not None:
-        poll.cursor = max(poll.cursor, relay.hub.tip)  # all up to there was dispatched, and written
-    return _answered(gateway, relay, poll, collected)
+    for relay, each in parts:
+        relay.hub.flush()
+        if each.state is State.LIVE and each.cursor is not None:
+            each.cursor = max(each.cursor, relay.hub.tip)  # all up to there was dispatched, and written
+    return _answered(gateway, parts, collected)
 
 
-def _answered(gateway: Gateway, relay: Relay, poll: Poll, collected: Collected) -> web.Response:
-    cursor, retention = poll.cursor, relay.broker.retention
-    if retention and cursor in (None, START):
+def _answered(gateway: Gateway, parts: Parts, collected: Collected) -> web.Response:
+    relay, known_by = parts[0]
+    cursor = known_by.last_event_id() if relay.broker.retention else None
+    if relay.broker.retention and cursor is None:
         raise BrokerUnavailable("the history cannot be read now")
-    events = collected.events()
-    gateway.metrics.polls.labels("events" if events else poll.close_reason or "nothing").inc()
-    said = {"cursor": str(cursor) if retention else None} | ({} if poll.gap is None else {"gap": poll.gap})
+    events, gap = collected.events(), collected.gap
+    gateway.metrics.polls.labels("events" if events else known_by.close_reason or "nothing").inc()
+    said = {"cursor": None if cursor is None else str(cursor)} | ({} if gap is None else {"gap": gap})
     body = b'{"events":[%b],%b' % (events, json.dumps(said, separators=(",", ":")).encode()[1:])
     response = web.Response(body=body, content_type="application/json")
     if gateway.draining:

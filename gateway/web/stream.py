@@ -26,7 +26,7 @@ from .auth import check_time_left, subscriber_of
 from .carrier import Carrier
 from .context import GATEWAY, Gateway
 from .forms import Form
-from .poll import Poll, answer
+from .poll import Parts, answer
 
 WAIT_FOR_POSITION = 2.0
 """Seconds after which headers are sent all the same: the broker is away, and the client should stay."""
@@ -47,9 +47,8 @@ async def events(request: web.Request) -> web.StreamResponse:
         subscriber, form, parts = await _admitted(request, gateway, address)
     except GatewayError as error:
         return await refusal.answer(request, error)
-    relay, connection = parts[0]
-    if isinstance(connection, Poll):
-        return await _poll(request, subscriber, relay, connection, form, address)
+    if form.wait is not None:
+        return await _poll(request, subscriber, parts, form.wait, address)
     return await opened(request, Carrier(gateway, subscriber, parts, address))
 
 
@@ -86,21 +85,22 @@ async def _admitted(
 
 
 async def _poll(
-    request: web.Request, subscriber: Subscriber, relay: Relay, poll: Poll, form: Form, address: str | None
+    request: web.Request, subscriber: Subscriber, parts: Parts, wait: float, address: str | None
 ) -> web.Response:
     gateway = request.app[GATEWAY]
     try:
-        if not await _positioned_soon(relay.open(poll)):
+        if not await _positioned_soon(asyncio.gather(*(relay.open(each) for relay, each in parts))):
             raise BrokerUnavailable("the broker is away")
         check_time_left(request, subscriber)
-        return await answer(gateway, subscriber, relay, poll, form.wait or 0)
+        return await answer(gateway, subscriber, parts, wait)
     finally:
-        relay.leave(poll)
+        for relay, each in parts:
+            relay.leave(each)
         gateway.registry.leave(subscriber.user_id)
         gateway.newcomers.leave(address)
 
 
-async def _positioned_soon(opening: Awaitable[None]) -> bool:
+async def _positioned_soon(opening: Awaitable[object]) -> bool:
     try:
         async with asyncio.timeout(WAIT_FOR_POSITION):
             await opening

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from lines import Poller
 from servers import until
 from streams import Stream
 from web.inprocess import Served, served
@@ -243,3 +245,29 @@ async def test_one_that_is_away_makes_the_process_unready(gateway: Served, broke
     async with gateway.http.get("/readyz") as response:
         assert response.status == 503
         assert "partition 5: " in (await response.json())["reasons"][0]
+
+
+async def test_a_poll_reads_in_all_of_them(gateway: Served) -> None:
+    """The user's events and those of topics elsewhere on one cursor, live, from the beginning, and after nonsense."""
+    topics = FAR[:5]
+    poller = Poller(gateway.http, gateway.url, query(*topics))
+    await poller.poll(wait=0)
+    for number in range(20):
+        await to(gateway, f"topics/{topics[number % 5]}/events" if number % 4 else "users/alice/events", event(number))
+        if number % 7 == 0:
+            await poller.poll(wait=5)
+    await poller.count(20)
+    assert sorted(each["data"] for each in poller.events) == list(range(20))
+    assert (await poller.poll(wait=0))["events"] == []
+    waiting = asyncio.create_task(poller.poll(wait=20))
+    await until(lambda: any(each.state == "live" for each in gateway.gateway.relays.streams()))
+    await to(gateway, f"topics/{topics[3]}/events", event(20))
+    assert [each["data"] for each in (await waiting)["events"]] == [20]
+    assert parse_positions(poller.cursor or "") is not None
+    again = Poller(gateway.http, gateway.url, query(*topics), "earliest")
+    await again.count(21)
+    assert sorted(each["data"] for each in again.events) == list(range(21))
+    assert poller.gaps == again.gaps == []
+    strange = Poller(gateway.http, gateway.url, query(*topics), "nonsense")
+    assert (await strange.poll(wait=5))["gap"]["requested"] == "nonsense"
+    await until(lambda: gateway.gateway.relays.count == 0)
