@@ -4,7 +4,8 @@
  * leads (it holds a Web Lock) and has the stream; it broadcasts each block, with the cursor before it, to those that
  * follow. A tab that leads next begins at its own cursor, and the others pass over what they had; a tab that hears of
  * a cursor beyond its own has missed something, and takes the lead to get it. So no order of messages loses an event
- * or gives one twice. Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html
+ * or gives one twice. One file, since so it is served, copied and packaged.
+ * Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 
 const LONGEST_BACKOFF = 30_000;
