@@ -18,7 +18,8 @@ TARGETS = ["/v1/broadcast", "/v1/users/alice/events", "/v1/topics/a/events", "/m
            "/console/api/settings", "/v1/users/alice/presence", "/v1/users/alice/connections", "/docs"]  # fmt: skip
 SPELLINGS = [
     "{path}", "/{path}", "//g{path}", "{path}/", "{path}//", "{path}?x", "{path}%3Fx", "{path}%00", "{path}%0d%0a",
-    "{path};x", "{path}%20", "/.{path}", "/./.{path}", "/x/..{path}", "/v1/events/../..{path}", "/v1/events/..%2f..{path}",
+    "{path};x", "{path}%20", "/.{path}", "/./.{path}", "/x/..{path}", "/v1/events/../..{path}",
+    "/v1/events/..%2f..{path}",
     "/v1/events%2f..%2f..{path}", "/v1/events/%2e%2e/%2e%2e{path}", "/v1/events/..;/..{path}", "/livez/..{path}",
     "/livez%2f..{path}", "\\{path}", "/%5c..{path}", "http://g{path}", "http://evil{path}", "http://g:1@g{path}",
 ]  # fmt: skip
