@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check docs audit rules bench chaos clean
+.PHONY: help run test check docs audit rules bench chaos fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ bench: $(VENV)/test
 ## make chaos   the long fault runs, with a table of what was seen
 chaos: $(VENV)/test
 	cd tests && ../$(BIN)/python -m chaos
+
+## make fuzz    what parses, with inputs bred by the code that they reach; SECONDS=3600 for a long run
+SECONDS ?= 360
+fuzz: $(VENV)/test
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	cd tests && ../$(BIN)/python -m fuzz --seconds $(SECONDS)
 
 ## make clean   everything that these commands made
 clean:

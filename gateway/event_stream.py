@@ -19,6 +19,8 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 LONGEST = 16 * 2**20
 """Characters of one event, by default."""
 KEPT_IGNORED = 20
+MOST_DIGITS = 15
+"""Of a retry time, some 30,000 years: Python makes no integer of thousands of digits."""
 
 
 class Endless(ValueError):
@@ -131,7 +133,7 @@ class EventStreamParser:
         elif field == "id" and "\0" not in value:
             self._id = self._sticky_id = value
         elif field == "retry" and value.isascii() and value.isdigit():
-            self.retry = int(value)
+            self.retry = int(value.lstrip("0")[:MOST_DIGITS] or "0")
         elif len(self.ignored) < KEPT_IGNORED:
             self.ignored.append(line)
 

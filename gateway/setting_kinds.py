@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import unquote
 
 from .channels import TOPIC, USER_ID
 
@@ -21,6 +22,7 @@ _SCOPE = re.compile(
     rf"\*|broadcast|user:(\*|{USER_ID.pattern})|topic:(\*|{TOPIC.pattern}|{TOPIC.pattern}\.\*)", re.ASCII
 )
 _SCOPES = "*, broadcast, user:*, user:<id>, topic:*, topic:<prefix>.* or topic:<name>"
+_OPTION = re.compile(r"([?&][^=&]*=)([^&]*)")
 _VISIBLE = re.compile(r"[!-~]+")
 
 
@@ -88,12 +90,16 @@ def is_scope(text: str) -> bool:
 
 
 def hide_password(url: str) -> str:
-    """`url` for people to read: without the password in its authority or its query."""
-    scheme, separator, rest = url.partition("://")
+    """`url` for people to read: without the password in its authority or its query.
+
+    It may be none that can be used, and then nobody knows where its password ends: rather too much is hidden.
+    """
+    url = _OPTION.sub(lambda option: option[1] + HIDDEN if "password" in unquote(option[1]) else option[0], url)
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
     credentials, at, address = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
     shown = f"{user}:{HIDDEN}" if colon else HIDDEN if credentials else ""
-    return re.sub(r"(password=)[^&]*", rf"\1{HIDDEN}", f"{scheme}{separator}{shown}{at}{address}")
+    return f"{scheme}{separator}{shown}{at}{address}"
 
 
 def whole(low: int, high: int | None = None, unit: str = "") -> Kind:

@@ -599,6 +599,10 @@ def test_shown() -> None:
         ("redis://me:hun@ter2@h/0", "redis://me:********@h/0"),
         ("redis://hunter2@h", "redis://********@h"),
         ("redis+sentinel://h1,h2/main?password=hunter2&db=1", "redis+sentinel://h1,h2/main?password=********&db=1"),
+        ("redis://h?p%61ssword=hunter2", "redis://h?p%61ssword=********"),
+        ("redis://me:hun?ter2@h", "redis://me:********@h"),
+        ("redis://h?username=me@x&password=hunter2", "redis://********@x&password=********"),
+        ("redis://h?password=hunter2&username=me:x@y", "redis://h?password=********&username=me:********@y"),
         ("memory://", "memory://"),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ are remembered with what they hold, for all readers of a run, and each event of 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ REMEMBERED = 1024
 """Reads kept; when there are more, all are forgotten."""
 LONGEST_REMEMBERED = 16_384
 """Bytes."""
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;|\Z)")
 
 
 class Tick(NamedTuple):
@@ -71,10 +74,9 @@ class Reader:
         data = self._rest + data
         parts, at = [], 0
         while not self.ended and (end := data.find(b"\r\n", at)) >= 0:
-            try:
-                size = int(data[at:end].partition(b";")[0], 16)
-            except ValueError:
-                raise Broken("not a chunk") from None
+            if (match := _SIZE.match(data, at, end)) is None:
+                raise Broken("not a chunk")
+            size = int(match[1], 16)
             begin = end + 2
             if len(data) < begin + size + 2:
                 break

@@ -81,7 +81,8 @@ def read(url: str, files: Files = NO_FILES) -> Target:
     scheme, separator, rest = url.partition("://")
     if scheme not in SCHEMES or not separator:
         known = ", ".join(f"{known}://" for known in SCHEMES)
-        raise BrokerUrlError(f"{scheme}:// is not supported by this version; use one of memory://, {known}")
+        given = f"{scheme}://" if separator and re.fullmatch(r"[a-z+.-]{1,20}", scheme) else "what it begins with"
+        raise BrokerUrlError(f"{given} is not supported by this version; use one of memory://, {known}")
     kind = "unix" if scheme == "unix" else scheme.partition("+")[2]
     try:
         return _target(scheme, kind, rest, files)
