@@ -11,10 +11,11 @@ import sys
 import time
 
 from browser.nginx_chromium import nginx_and_chromium, rolling_restart_behind_nginx
+from chaos import floods
 from chaos.judge import Verdict
 from chaos.scenarios import ALL, FULL, SHORT, Scale, Scenario
 
-EVERY: tuple[Scenario, ...] = (*ALL, nginx_and_chromium, rolling_restart_behind_nginx)
+EVERY: tuple[Scenario, ...] = (*ALL, *floods.ALL, nginx_and_chromium, rolling_restart_behind_nginx)
 
 
 def main() -> int:

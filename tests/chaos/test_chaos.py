@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from chaos import floods
 from chaos.scenarios import ALL, SHORT, Scenario
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", (*ALL, *floods.ALL), ids=lambda scenario: scenario.__name__)
 async def test_nothing_is_lost_doubled_or_disordered(scenario: Scenario) -> None:
     """Whatever fails, every client has every event of its channels once, in order."""
     verdict = await scenario(SHORT)
