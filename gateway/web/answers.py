@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web import BaseRequest
 
 from ..broker.base import Receipt
+from . import request_ids
 from .headers import ALWAYS, SERVER
 
 _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in ALWAYS.items())
@@ -29,7 +30,7 @@ def taken(
     items = [_item(receipt) for receipt in receipts]
     body = f"[{', '.join(items)}]" if batch else items[0]
     if request.keep_alive and request.version == HttpVersion11 and "Origin" not in request.headers:
-        return _Ready(body, fields)
+        return _Ready(body, fields, request_ids.of(request))
     return web.Response(status=202, text=body, content_type="application/json", headers=fields)
 
 
@@ -44,9 +45,10 @@ class _Ready(web.StreamResponse):
 
     _writer: AbstractStreamWriter
 
-    def __init__(self, body: str, fields: Mapping[str, str]) -> None:
+    def __init__(self, body: str, fields: Mapping[str, str], request_id: str) -> None:
         super().__init__(status=202)
         more = "".join([f"{name}: {value}\r\n" for name, value in fields.items()]) if fields else ""
+        more += f"{request_ids.HEADER}: {request_id}\r\n"
         self._answer = f"{_head(int(time.time()))}{more}Content-Length: {len(body)}\r\n\r\n{body}"
 
     @property

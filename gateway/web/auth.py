@@ -17,6 +17,7 @@ from ..auth.identity import Publisher, Subscriber
 from ..channels import USER_ID
 from ..errors import NotAllowed, NotAuthenticated
 from ..telemetry.sparing import Sparing
+from . import request_ids
 from .client_address import client_address, from_trusted_proxy
 from .context import GATEWAY, Gateway
 
@@ -186,4 +187,11 @@ def _refused(request: web.Request, door: str, reason: str) -> None:
     request.app[GATEWAY].metrics.credentials_refused.labels(door, reason).inc()
     if (left_out := _sparing.left_out()) is not None:
         address = client_address(request)
-        log.warning("credential.refused", door=door, reason=reason, client=address, left_out=left_out)
+        log.warning(
+            "credential.refused",
+            door=door,
+            reason=reason,
+            client=address,
+            left_out=left_out,
+            request_id=request_ids.of(request),
+        )

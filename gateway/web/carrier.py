@@ -43,6 +43,7 @@ class Carrier(Guide, asyncio.Protocol):
         "_legs",
         "_lifetime",
         "_paused",
+        "_request_id",
         "_room",
         "_transport",
         "since",
@@ -58,11 +59,14 @@ class Carrier(Guide, asyncio.Protocol):
         subscriber: Subscriber,
         parts: Sequence[tuple[Relay, Connection]],
         address: str | None = None,
+        *,
+        request_id: str,
     ) -> None:
         (relay, connection), *others = parts
         super().__init__(relay, connection)
         self._legs = tuple(LegGuide(*other, self) for other in others)
         self._address = address
+        self._request_id = request_id
         self._gateway = gateway
         self.subscriber = subscriber
         self.since = time.monotonic()
@@ -138,6 +142,7 @@ class Carrier(Guide, asyncio.Protocol):
             user=user_hash(user_id),
             channels=sum(len(each.channels) for each in (self.connection, *(leg.connection for leg in self._legs))),
             cursor=str(self.connection.last_event_id()),
+            request_id=self._request_id,
         )
 
     def abort(self) -> None:

@@ -16,8 +16,8 @@ from aiohttp.typedefs import Handler
 
 from ..errors import NotAllowed
 
-REQUEST_HEADERS = "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID"
-RESPONSE_HEADERS = "Heartbeat-Interval, RateLimit, RateLimit-Policy, Retry-After"
+REQUEST_HEADERS = "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+RESPONSE_HEADERS = "Heartbeat-Interval, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 PREFLIGHT_SECONDS = 7200
 """Chromium keeps it no longer. An origin that was taken off the list is refused at once all the same: by the answer."""
 MOST_STRANGERS = 100

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from . import request_ids
+
 SERVER = "event-gateway"
 
 ALWAYS = {
@@ -25,6 +27,7 @@ ALWAYS = {
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """A handler of `on_response_prepare`."""
     put_on(response)
+    response.headers[request_ids.HEADER] = request_ids.of(request)
 
 
 def put_on(response: web.StreamResponse) -> None:

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion10, web
 from aiohttp.typedefs import Handler
 
 from ..errors import GatewayError, InvalidRequest, NotAuthenticated, RateLimited, TooLarge, TooSlow
-from . import cors
+from . import cors, request_ids
 from .context import GATEWAY
 
 log = structlog.get_logger(__name__)
@@ -21,28 +21,31 @@ log = structlog.get_logger(__name__)
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Render whatever a handler raises; what was not foreseen is logged, and is a plain 500 outside."""
     if request.version < HttpVersion10:  # a request line without a version: aiohttp takes it for HTTP/0.9
-        return problem(InvalidRequest("the request line must end in HTTP/1.1 (or HTTP/1.0)"))
+        return problem(InvalidRequest("the request line must end in HTTP/1.1 (or HTTP/1.0)"), request_ids.of(request))
     try:
         return await handler(request)
     except GatewayError as error:
-        return problem(error)
+        return problem(error, request_ids.of(request))
     except web.HTTPRequestEntityTooLarge as error:
-        return problem(TooLarge(error.text or "the body is over GATEWAY_MAX_BODY_BYTES"))
+        return problem(TooLarge(error.text or "the body is over GATEWAY_MAX_BODY_BYTES"), request_ids.of(request))
     except web.HTTPException as error:
         if error.status < 400:
             raise
         refusal = cors.refused(request, error)
-        return _of_http(error) if refusal is None else problem(refusal)
+        if refusal is None:
+            return _of_http(error, request_ids.of(request))
+        return problem(refusal, request_ids.of(request))
     except ConnectionResetError:  # raised on, aiohttp would log each as an error with a traceback
         return web.Response(status=499, reason="Client Closed Request")
     except Exception:
         request.app[GATEWAY].metrics.unexpected_errors.inc()
-        log.exception("http.unexpected_error", method=request.method, route=_route(request))
-        return problem(GatewayError("the gateway's log says more"))
+        request_id = request_ids.of(request)
+        log.exception("http.unexpected_error", method=request.method, route=_route(request), request_id=request_id)
+        return problem(GatewayError("the gateway's log says more"), request_id)
 
 
-def problem(error: GatewayError) -> web.Response:
-    """The error as a response."""
+def problem(error: GatewayError, request_id: str | None = None) -> web.Response:
+    """The error as a response; `request_id` is None where there was no request that could be read."""
     body: dict[str, object] = {
         "type": f"urn:event-gateway:problem:{error.slug}",
         "title": error.title,
@@ -59,20 +62,22 @@ def problem(error: GatewayError) -> web.Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimited):
         headers.update(error.headers)
-    response = _response(error.status, body, headers)
+    response = _response(error.status, body, headers, request_id)
     if isinstance(error, TooSlow):
         response.force_close()  # what still comes would be taken for the next request
     return response
 
 
-def _of_http(error: web.HTTPException) -> web.Response:
+def _of_http(error: web.HTTPException, request_id: str) -> web.Response:
     """aiohttp's own refusals: no such path, no such method, an unreadable request."""
     headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
-    body = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status}
-    return _response(error.status, body, headers)
+    body: dict[str, object] = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status}
+    return _response(error.status, body, headers, request_id)
 
 
-def _response(status: int, body: dict[str, object], headers: dict[str, str]) -> web.Response:
+def _response(status: int, body: dict[str, object], headers: dict[str, str], request_id: str | None) -> web.Response:
+    if request_id is not None:
+        body["instance"] = f"urn:event-gateway:request:{request_id}"
     return web.Response(
         status=status,
         text=json.dumps(body, ensure_ascii=True),

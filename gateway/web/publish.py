@@ -17,7 +17,7 @@ from ..auth.identity import Publisher
 from ..broker.base import Publication, Receipt
 from ..errors import BrokerUnavailable, GatewayError, InvalidEvent, InvalidRequest, Overloaded, TooLarge
 from ..events import PUBLISHER_ID, SSEEvent
-from . import answers, bodies, publish_log
+from . import answers, bodies, publish_log, request_ids
 from .auth import publisher_of
 from .context import GATEWAY, Gateway
 
@@ -66,7 +66,7 @@ async def _publish(request: web.Request, channel_of: ChannelOf, kind: str) -> we
     gateway = request.app[GATEWAY]
     started = time.perf_counter()
     publisher = await publisher_of(request)
-    rate = gateway.publish_rate
+    rate, request_id = gateway.publish_rate, request_ids.of(request)
     items: list[Publication] = []
     try:
         if rate is not None:
@@ -78,14 +78,14 @@ async def _publish(request: web.Request, channel_of: ChannelOf, kind: str) -> we
     except (GatewayError, web.HTTPException) as error:
         outcome = error.slug if isinstance(error, GatewayError) else f"http-{error.status}"
         gateway.metrics.publishes_refused.labels(outcome).inc()
-        publish_log.refused(publisher, kind, outcome, started)
+        publish_log.refused(publisher, kind, outcome, started, request_id)
         raise
     except asyncio.CancelledError:  # the publisher left, but what the broker was given may well be stored
         if items:
-            publish_log.accepted(publisher, kind, len(items), started, publish_log.LEFT)
+            publish_log.accepted(publisher, kind, len(items), started, request_id, publish_log.LEFT)
         raise
     gateway.metrics.publish_seconds.observe(time.perf_counter() - started)
-    publish_log.accepted(publisher, kind, len(items), started)
+    publish_log.accepted(publisher, kind, len(items), started, request_id)
     fields = {} if rate is None else rate.fields(publisher.name)
     return answers.taken(request, receipts, batch=batch, fields=fields)
 

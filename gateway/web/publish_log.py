@@ -21,12 +21,21 @@ log = structlog.get_logger(__name__)
 _sparing = Sparing()
 
 
-def accepted(publisher: Publisher, kind: str, events: int, started: float, outcome: str = ACCEPTED) -> None:
-    seconds = round(time.perf_counter() - started, 4)
-    log.info("publish.answered", key=publisher.name, kind=kind, events=events, outcome=outcome, seconds=seconds)
+def accepted(
+    publisher: Publisher, kind: str, events: int, started: float, request_id: str, outcome: str = ACCEPTED
+) -> None:
+    log.info(
+        "publish.answered",
+        key=publisher.name,
+        kind=kind,
+        events=events,
+        outcome=outcome,
+        seconds=round(time.perf_counter() - started, 4),
+        request_id=request_id,
+    )
 
 
-def refused(publisher: Publisher, kind: str, outcome: str, started: float) -> None:
+def refused(publisher: Publisher, kind: str, outcome: str, started: float, request_id: str) -> None:
     """The outcome is the error's word, as in the type of its problem."""
     if (left_out := _sparing.left_out()) is None:
         return
@@ -38,4 +47,5 @@ def refused(publisher: Publisher, kind: str, outcome: str, started: float) -> No
         outcome=outcome,
         seconds=round(time.perf_counter() - started, 4),
         left_out=left_out,
+        request_id=request_id,
     )

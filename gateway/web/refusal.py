@@ -16,6 +16,7 @@ from aiohttp_sse import EventSourceResponse
 from ..errors import GatewayError, KeptAway, NotAuthenticated
 from ..frames import retry_frame
 from ..telemetry.sparing import Sparing
+from . import request_ids
 from .client_address import client_address
 from .context import GATEWAY
 
@@ -30,7 +31,13 @@ async def answer(request: web.Request, error: GatewayError) -> web.StreamRespons
     gateway = request.app[GATEWAY]
     gateway.metrics.refused.labels(error.reason).inc()
     if (left_out := _sparing.left_out()) is not None:
-        log.warning("stream.refused", reason=error.reason, client=client_address(request), left_out=left_out)
+        log.warning(
+            "stream.refused",
+            reason=error.reason,
+            client=client_address(request),
+            left_out=left_out,
+            request_id=request_ids.of(request),
+        )
     if isinstance(error, KeptAway):
         return web.Response(status=204)
     if error.status != 503:

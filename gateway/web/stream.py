@@ -21,7 +21,7 @@ from ..auth.identity import Subscriber
 from ..errors import BrokerUnavailable, GatewayError, NotAuthenticated
 from ..hub import CloseReason, Connection, Send
 from ..relay import Relay
-from . import admission, asked, forms, refusal
+from . import admission, asked, forms, refusal, request_ids
 from .auth import check_time_left, subscriber_of
 from .carrier import Carrier
 from .context import GATEWAY, Gateway
@@ -49,7 +49,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         return await refusal.answer(request, error)
     if form.wait is not None:
         return await _poll(request, subscriber, parts, form.wait, address)
-    return await opened(request, Carrier(gateway, subscriber, parts, address))
+    return await opened(request, Carrier(gateway, subscriber, parts, address, request_id=request_ids.of(request)))
 
 
 async def opened(request: web.Request, carrier: Carrier) -> web.StreamResponse:

@@ -16,7 +16,7 @@ from ..broker.registry import TICKET_SECONDS
 from ..errors import GatewayError, NotAuthenticated
 from ..telemetry.logging import user_hash
 from ..telemetry.sparing import Sparing
-from . import admission
+from . import admission, request_ids
 from .auth import subscriber_of
 from .context import GATEWAY
 
@@ -42,7 +42,8 @@ async def issue(request: web.Request) -> web.Response:
         gateway.metrics.tickets.labels("refused").inc()
         if (left_out := _sparing.left_out()) is not None:
             user = user_hash(subscriber.user_id)
-            log.warning("ticket.refused", reason=error.slug, user=user, left_out=left_out)
+            request_id = request_ids.of(request)
+            log.warning("ticket.refused", reason=error.slug, user=user, left_out=left_out, request_id=request_id)
         raise
     gateway.metrics.tickets.labels("issued").inc()
     left = subscriber.seconds_left(time.time())

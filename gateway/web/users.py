@@ -10,6 +10,7 @@ from aiohttp import web
 from .. import channels
 from ..errors import InvalidRequest
 from ..telemetry.logging import user_hash
+from . import request_ids
 from .auth import publisher_of
 from .context import GATEWAY
 
@@ -40,7 +41,14 @@ async def send_away(request: web.Request) -> web.Response:
     seconds = _seconds(request, gateway.settings.max_away_seconds)
     count = await gateway.registry.send_away(user_id, seconds)
     gateway.metrics.sent_away.inc()
-    log.info("user.sent_away", user=user_hash(user_id), key=publisher, seconds=seconds, connections=count)
+    log.info(
+        "user.sent_away",
+        user=user_hash(user_id),
+        key=publisher,
+        seconds=seconds,
+        connections=count,
+        request_id=request_ids.of(request),
+    )
     return web.json_response({"connections": count}, status=202)
 
 

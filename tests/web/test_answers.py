@@ -44,6 +44,8 @@ async def test_the_headers_are_those_of_any_answer(gateway: Served) -> None:
     assert by_aiohttp[1].pop("Connection") == "close"
     dates = [parsedate_to_datetime(headers.pop("Date")).timestamp() for _, headers, _ in (ready, by_aiohttp)]
     assert all(abs(date - time()) < 60 for date in dates)
+    made = [headers.pop("X-Request-Id") for _, headers, _ in (ready, by_aiohttp)]
+    assert made[0] != made[1]
     assert ready[1] == by_aiohttp[1]
     assert ready[2].keys() == by_aiohttp[2].keys() == {"id", "receivers"}
 

@@ -18,7 +18,8 @@ OTHERS = [
     "null",
     ORIGIN + "/",
 ]
-HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID"]
+HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
+EXPOSED = ["Heartbeat-Interval", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"]
 ROUTES = {
     "/v1/events": {"GET", "POST"},
     "/v1/tickets": {"POST"},
@@ -59,7 +60,7 @@ async def test_a_preflight_is_answered(path: str) -> None:
             "Access-Control-Allow-Origin": ORIGIN,
             "Access-Control-Allow-Credentials": "true",
             "Access-Control-Allow-Headers": ", ".join(HEADERS),
-            "Access-Control-Expose-Headers": "Heartbeat-Interval, RateLimit, RateLimit-Policy, Retry-After",
+            "Access-Control-Expose-Headers": ", ".join(EXPOSED),
             "Access-Control-Max-Age": "7200",
         }
 

@@ -9,7 +9,7 @@ from ... import channels
 from ...auth.identity import Subscriber
 from ...encodings import EVENT_STREAM
 from ...errors import InvalidEvent, InvalidRequest
-from .. import admission, asked, stream
+from .. import admission, asked, request_ids, stream
 from ..auth import operator_of
 from ..carrier import Carrier
 from ..context import GATEWAY
@@ -26,7 +26,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     parts = asked.over(request, _listen(request.query), Form(EVENT_STREAM))
     await admission.enter(request, OPERATOR)
-    return await stream.opened(request, Carrier(gateway, OPERATOR, parts))
+    return await stream.opened(request, Carrier(gateway, OPERATOR, parts, request_id=request_ids.of(request)))
 
 
 def _listen(query: MultiMapping[str]) -> list[str]:
