@@ -224,7 +224,10 @@ class Container:
         await until(well, within=20, what=f"{command} succeeds in the container")
 
     def _has_its_root(self) -> bool:
-        return Path(f"/proc/{self.pid}/root/proc/1").exists()
+        try:
+            return Path(f"/proc/{self.pid}/root/proc/1").exists()
+        except IndexError:  # there is no process in it yet
+            return False
 
     async def __aexit__(self, *_: object) -> None:
         assert self._process is not None

@@ -17,7 +17,7 @@ import pytest
 from servers import ROOT, GatewayProcess
 from streams import Stream
 
-COMMAND_WITHIN = 20.0
+COMMAND_WITHIN = 120.0
 
 
 class Pair(NamedTuple):
